@@ -1,0 +1,213 @@
+/* matview_refresh--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION matview_refresh" to load this file. \quit
+
+GRANT USAGE ON SCHEMA matview TO PUBLIC;
+
+-- ----------
+-- Registry (src/catalog.c).  OIDs, not names: a renamed view stays tracked,
+-- and none of this means anything in another database.
+-- ----------
+
+CREATE TABLE matview.change_logs (
+    base oid NOT NULL,
+    log oid NOT NULL,
+    CONSTRAINT change_logs_pkey PRIMARY KEY (base)
+);
+COMMENT ON TABLE matview.change_logs IS
+'internal: the change log of each base table that some tracked view reads';
+
+CREATE TABLE matview.tracked_views (
+    view oid NOT NULL,
+    state oid NOT NULL,
+    row_index oid NOT NULL,
+    file oid NOT NULL,
+    query_hash bigint NOT NULL,
+    frontier pg_snapshot,
+    own_xid xid8,
+    own_cid cid,
+    CONSTRAINT tracked_views_pkey PRIMARY KEY (view)
+);
+COMMENT ON TABLE matview.tracked_views IS
+'internal: the tracked materialized views and what each has consumed of its change logs';
+
+CREATE TABLE matview.tracked_sources (
+    view oid NOT NULL,
+    base oid NOT NULL,
+    columns smallint[] NOT NULL,
+    shape bigint NOT NULL,
+    CONSTRAINT tracked_sources_pkey PRIMARY KEY (view, base)
+);
+CREATE INDEX tracked_sources_base ON matview.tracked_sources (base);
+COMMENT ON TABLE matview.tracked_sources IS
+'internal: the base tables of each tracked view, with the columns it needs';
+
+CREATE TABLE matview.refresh_history (
+    view oid NOT NULL,
+    started timestamptz NOT NULL,
+    finished timestamptz NOT NULL,
+    mode text NOT NULL,
+    reason text,
+    rows_inserted bigint NOT NULL,
+    rows_updated bigint NOT NULL,
+    rows_deleted bigint NOT NULL,
+    changes bigint NOT NULL
+);
+CREATE INDEX refresh_history_view ON matview.refresh_history (view, started);
+COMMENT ON TABLE matview.refresh_history IS
+'internal: past refreshes; read the view matview.history';
+
+-- ----------
+-- Capture (src/capture.c)
+-- ----------
+
+CREATE FUNCTION matview.capture() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_capture';
+COMMENT ON FUNCTION matview.capture() IS
+'internal: trigger function that appends the changes of a statement to a change log; raises 39P01 when called otherwise';
+REVOKE ALL ON FUNCTION matview.capture() FROM PUBLIC;
+
+CREATE FUNCTION matview.row_hash(record) RETURNS bigint
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'mvr_row_hash';
+COMMENT ON FUNCTION matview.row_hash(record) IS
+'hash of the binary image of a row; the index that finds the rows of a view without a unique index uses it';
+
+-- ----------
+-- Refresh (src/refresh.c)
+-- ----------
+
+CREATE TYPE matview.refresh_result AS (
+    view regclass,
+    mode text,
+    rows_inserted bigint,
+    rows_updated bigint,
+    rows_deleted bigint,
+    changes bigint,
+    duration_ms double precision
+);
+COMMENT ON TYPE matview.refresh_result IS
+'what a refresh did: mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the base-table changes consumed';
+
+CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto')
+    RETURNS matview.refresh_result
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh';
+COMMENT ON FUNCTION matview.refresh(regclass, text) IS
+'refresh a materialized view; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+
+CREATE FUNCTION matview.refresh_full(view regclass)
+    RETURNS matview.refresh_result
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_full';
+COMMENT ON FUNCTION matview.refresh_full(regclass) IS
+'recompute a materialized view and replace its contents; readers wait, as with REFRESH MATERIALIZED VIEW; errors as matview.refresh';
+
+CREATE FUNCTION matview.refresh_concurrent(view regclass)
+    RETURNS matview.refresh_result
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_concurrent';
+COMMENT ON FUNCTION matview.refresh_concurrent(regclass) IS
+'rebuild a materialized view beside its old contents, then swap; readers wait for milliseconds; needs no unique index; errors as matview.refresh';
+
+CREATE FUNCTION matview.refresh_incremental(view regclass)
+    RETURNS matview.refresh_result
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_incremental';
+COMMENT ON FUNCTION matview.refresh_incremental(regclass) IS
+'apply to a materialized view what changed in its base tables since the last refresh; the first call starts tracking and fills the view; errors as matview.refresh';
+
+CREATE FUNCTION matview.track(view regclass) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_track';
+COMMENT ON FUNCTION matview.track(regclass) IS
+'install change capture on the base tables of a materialized view, without filling it; needs the TRIGGER privilege on them (42501); errors otherwise as matview.refresh';
+
+CREATE FUNCTION matview.untrack(view regclass) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_untrack';
+COMMENT ON FUNCTION matview.untrack(regclass) IS
+'stop tracking a materialized view and remove the change capture that no other view needs; its contents stay; errors as matview.refresh';
+
+-- ----------
+-- DDL (src/ddl.c)
+-- ----------
+
+CREATE FUNCTION matview.forget_dropped() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_forget_dropped';
+COMMENT ON FUNCTION matview.forget_dropped() IS
+'internal: removes what belonged to a dropped materialized view';
+REVOKE ALL ON FUNCTION matview.forget_dropped() FROM PUBLIC;
+
+CREATE FUNCTION matview.note_command() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_command';
+COMMENT ON FUNCTION matview.note_command() IS
+'internal: makes the next refresh recompute a view that REFRESH MATERIALIZED VIEW has written';
+REVOKE ALL ON FUNCTION matview.note_command() FROM PUBLIC;
+
+CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
+    EXECUTE FUNCTION matview.forget_dropped();
+ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
+
+CREATE EVENT TRIGGER matview_refresh_note_command ON ddl_command_end
+    WHEN TAG IN ('REFRESH MATERIALIZED VIEW')
+    EXECUTE FUNCTION matview.note_command();
+ALTER EVENT TRIGGER matview_refresh_note_command ENABLE ALWAYS;
+
+-- ----------
+-- Looking at it (src/explain.c)
+-- ----------
+
+CREATE FUNCTION matview.explain(view regclass) RETURNS SETOF text
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_explain';
+COMMENT ON FUNCTION matview.explain(regclass) IS
+'how a materialized view is maintained: strategy, reason for a fallback, and the plan a refresh would run now; errors as matview.refresh';
+
+CREATE FUNCTION matview.check(view regclass, OUT missing bigint, OUT extra bigint)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_check';
+COMMENT ON FUNCTION matview.check(regclass) IS
+'compare a materialized view with its query in one snapshot: rows of the query that the view lacks, rows of the view that the query lacks; errors as matview.refresh';
+
+CREATE FUNCTION matview.pending_changes(view oid) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_pending_changes';
+COMMENT ON FUNCTION matview.pending_changes(oid) IS
+'changes in the change logs that a tracked materialized view has not consumed yet; NULL when it is not tracked or must be recomputed anyway';
+
+CREATE VIEW matview.views AS
+    SELECT c.oid::regclass AS view,
+           CASE WHEN t.view IS NULL THEN 'untracked'
+                WHEN t.frontier IS NULL OR t.file <> c.relfilenode THEN 'recompute'
+                ELSE 'incremental' END AS next_refresh,
+           h.finished AS last_refresh,
+           h.mode AS last_mode,
+           h.reason AS last_reason,
+           matview.pending_changes(c.oid) AS pending_changes,
+           CASE WHEN t.view IS NOT NULL AND matview.pending_changes(c.oid) = 0
+                THEN interval '0'
+                ELSE clock_timestamp() - h.finished END AS staleness
+      FROM pg_catalog.pg_class c
+      LEFT JOIN matview.tracked_views t ON t.view = c.oid
+      LEFT JOIN LATERAL (SELECT r.finished, r.mode, r.reason
+                           FROM matview.refresh_history r
+                          WHERE r.view = c.oid
+                          ORDER BY r.started DESC LIMIT 1) h ON true
+     WHERE c.relkind = 'm';
+COMMENT ON VIEW matview.views IS
+'every materialized view: how its next refresh_incremental would go, its last refresh, pending changes and staleness';
+
+CREATE VIEW matview.history AS
+    SELECT r.view::regclass AS view, r.started, r.mode, r.reason,
+           r.rows_inserted, r.rows_updated, r.rows_deleted, r.changes,
+           extract(epoch FROM r.finished - r.started)::double precision * 1000 AS duration_ms
+      FROM matview.refresh_history r
+      JOIN pg_catalog.pg_class c ON c.oid = r.view;
+COMMENT ON VIEW matview.history IS
+'past refreshes that had something to do, with the reason for the mode; the setting matview.history_limit says how many are kept per view';
+
+CREATE VIEW matview.dependencies AS
+    SELECT s.view::regclass AS view, s.base::regclass AS depends_on,
+           ARRAY(SELECT a.attname FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = s.base AND a.attnum = ANY (s.columns)
+                  ORDER BY a.attnum) AS columns
+      FROM matview.tracked_sources s
+      JOIN pg_catalog.pg_class c ON c.oid = s.view
+      JOIN pg_catalog.pg_class b ON b.oid = s.base;
+COMMENT ON VIEW matview.dependencies IS
+'the base tables of each tracked materialized view and the columns it needs of them';
+
+GRANT SELECT ON matview.views, matview.history, matview.dependencies TO PUBLIC;
