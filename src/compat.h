@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
 
@@ -32,6 +33,15 @@ typedef bool TU_UpdateIndexes;
 #else
 #define mvr_needs_index_update(u) ((u) != TU_None)
 #define mvr_only_summarizing(u) ((u) == TU_Summarizing)
+#endif
+
+#if PG_VERSION_NUM < 170000
+#define foreach_ptr(type, var, lst) \
+	for (ListCell *var##__cell = list_head(lst), *var##__go = (ListCell *) 1; \
+		 var##__go != NULL && var##__cell != NULL; \
+		 var##__cell = lnext(lst, var##__cell)) \
+		for (type *var = (var##__go = NULL, lfirst(var##__cell)); \
+			 var##__go == NULL; var##__go = (ListCell *) 1)
 #endif
 
 #endif							/* MATVIEW_REFRESH_COMPAT_H */

@@ -90,9 +90,8 @@ typedef struct MvrTracked
 extern Oid	mvr_catalog_get_namespace(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
-extern void mvr_catalog_store_view(const MvrTracked *tracked);
+extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);
 extern void mvr_catalog_delete_view(Oid view);
-extern List *mvr_catalog_list_frontiers(Oid base);
 extern List *mvr_catalog_list_views(Oid base);
 extern Oid	mvr_catalog_lookup_log(Oid base);
 extern void mvr_catalog_store_log(Oid base, Oid log);
@@ -101,6 +100,7 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   const char *reason, int64 inserted,
 									   int64 updated, int64 deleted,
 									   int64 changes, TimestampTz started);
+extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
 
 extern MvrFrontier mvr_frontier_here(void);
@@ -158,19 +158,28 @@ extern int64 mvr_capture_shape(Relation base, Oid log);
  */
 typedef struct MvrZset MvrZset;
 
-/* What is left of one row: "weight" copies appeared, or -weight went */
+/* What became of a row */
+typedef enum MvrRowChange
+{
+	MVR_ROW_SAME,				/* as many went as appeared: "old" stays */
+	MVR_ROW_INSERTED,
+	MVR_ROW_UPDATED,			/* "old" becomes "row", with the same key */
+	MVR_ROW_DELETED
+} MvrRowChange;
+
 typedef struct MvrZsetRow
 {
-	int			weight;
-	ItemPointerData tid;		/* where a row that went stands, if known */
-	TupleTableSlot *slot;		/* the row, then the payload */
+	MvrRowChange change;
+	TupleTableSlot *row;		/* what appeared, then its payload; or NULL */
+	TupleTableSlot *old;		/* what went; or NULL */
+	ItemPointerData tid;		/* where "old" stands, if it was known */
 } MvrZsetRow;
 
 extern MvrZset *mvr_zset_begin(TupleDesc row, TupleDesc payload,
 							   int nkeys, const AttrNumber *keys);
 extern void mvr_zset_put(MvrZset *zset, TupleTableSlot *row, int weight,
 						 ItemPointer tid, TupleTableSlot *payload);
-extern List *mvr_zset_next_key(MvrZset *zset);
+extern bool mvr_zset_next(MvrZset *zset, MvrZsetRow *result);
 extern void mvr_zset_end(MvrZset *zset);
 extern int64 mvr_zset_hash(TupleTableSlot *slot, int natts,
 						   const AttrNumber *attnos);
