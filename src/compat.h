@@ -21,18 +21,68 @@
 #error "matview_refresh needs PostgreSQL 15 or later"
 #endif
 
+/* ----------
+ * Rights
+ * ----------
+ */
 #if PG_VERSION_NUM < 160000
 #include "catalog/pg_class.h"
 #define object_ownercheck(classid, objid, roleid) \
-	((classid) == RelationRelationId ? \
-	 pg_class_ownercheck(objid, roleid) : \
-	 (elog(ERROR, "unexpected object class %u", classid), false))
-typedef bool TU_UpdateIndexes;
-#define mvr_needs_index_update(u) (u)
-#define mvr_only_summarizing(u) false
+	pg_class_ownercheck(objid, roleid)
+#endif
+
+/* 17: MAINTAIN gives the right to refresh */
+#if PG_VERSION_NUM >= 170000
+#define mvr_compat_may_refresh(view) \
+	(pg_class_aclcheck(view, GetUserId(), ACL_MAINTAIN) == ACLCHECK_OK)
 #else
-#define mvr_needs_index_update(u) ((u) != TU_None)
-#define mvr_only_summarizing(u) ((u) == TU_Summarizing)
+#define mvr_compat_may_refresh(view) \
+	object_ownercheck(RelationRelationId, view, GetUserId())
+#endif
+
+/* ----------
+ * Heap and indexes
+ * ----------
+ */
+#if PG_VERSION_NUM < 160000
+typedef bool TU_UpdateIndexes;
+#define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL)
+#define mvr_compat_needs_indexes(which) (which)
+#else
+#define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL, \
+						  (which) == TU_Summarizing)
+#define mvr_compat_needs_indexes(which) ((which) != TU_None)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
+/* ----------
+ * Executor
+ * ----------
+ */
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
+#else
+#define mvr_compat_executor_run(desc) \
+	ExecutorRun(desc, ForwardScanDirection, 0, true)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_define_index(relid, stmt) \
+	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, -1, \
+				false, false, false, false, true)
+#else
+#define mvr_compat_define_index(relid, stmt) \
+	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, \
+				false, false, false, false, true)
 #endif
 
 #if PG_VERSION_NUM < 170000
@@ -113,25 +163,25 @@ mvr_compat_combine_range_tables(Query *query, Query *sub)
 
 /*
  * A copy of a range table entry, made to be the first of another query, along
- * with its permissions
+ * with its permissions (which are the entry's own before 16)
  */
+#if PG_VERSION_NUM >= 160000
 static inline RangeTblEntry *
 mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 {
 	RangeTblEntry *copy = copyObject(rte);
 
-#if PG_VERSION_NUM >= 160000
 	if (copy->perminfoindex > 0)
 	{
 		to->rteperminfos = list_make1(copyObject(getRTEPermissionInfo(from->rteperminfos,
 																	  rte)));
 		copy->perminfoindex = 1;
 	}
-#else
-	Assert(to != from);
-#endif
 	return copy;
 }
+#else
+#define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
+#endif
 
 /* 15: blanking an entry of the range table may lose its permission check */
 #if PG_VERSION_NUM >= 160000

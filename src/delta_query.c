@@ -27,7 +27,7 @@
 #include "postgres.h"
 
 #include "access/attmap.h"
-#include "catalog/pg_collation.h"
+#include "catalog/pg_aggregate.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -109,13 +109,12 @@ make_subquery_rte(Query *subquery, const char *name)
 
 /* A range table entry that reads an ephemeral named relation */
 static RangeTblEntry *
-make_enr_rte(const char *name, Oid relid, TupleDesc desc, double nrows)
+make_enr_rte(const char *name, TupleDesc desc, double nrows)
 {
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 	List	   *names = NIL;
 
 	rte->rtekind = RTE_NAMEDTUPLESTORE;
-	rte->relid = relid;
 	rte->enrname = pstrdup(name);
 	rte->enrtuples = nrows;
 	for (int i = 0; i < desc->natts; i++)
@@ -292,7 +291,7 @@ build_negated(RangeTblEntry *rte, List *types, List *typmods, List *collations)
 static Query *
 build_old_relation(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 {
-	RangeTblEntry *enr = make_enr_rte(delta->name, delta->base, delta->desc,
+	RangeTblEntry *enr = make_enr_rte(delta->name, delta->desc,
 									  delta->nrows);
 
 	return make_union_all(list_make2(build_current(rte, delta, home),
@@ -352,7 +351,7 @@ replace_item(Query *term, int rti, List *deltas, bool by_delta, AttrNumber *weig
 		MvrDelta   *delta = lookup_delta(deltas, rte->relid);
 
 		if (by_delta)
-			replacement = make_enr_rte(delta->name, delta->base, delta->desc,
+			replacement = make_enr_rte(delta->name, delta->desc,
 									   delta->nrows);
 		else
 			replacement = make_subquery_rte(build_old_relation(rte, delta, term), "old");
@@ -631,7 +630,7 @@ mvr_delta_query_build_contents(const MvrStage *stage, TupleDesc keys,
 	append_key_groups(query, stage);
 	if (name && stage->keys)
 	{
-		int			rti = append_from(query, make_enr_rte(name, InvalidOid, keys,
+		int			rti = append_from(query, make_enr_rte(name, keys,
 														  nrows))->rtindex;
 		List	   *quals = query->jointree->quals ?
 			list_make1(query->jointree->quals) : NIL;
