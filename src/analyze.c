@@ -683,7 +683,8 @@ add_key(MvrStage *stage, Expr *expr, SortGroupClause *clause)
 	key->type = exprType((Node *) expr);
 	key->typmod = exprTypmod((Node *) expr);
 	key->collation = exprCollation((Node *) expr);
-	if (!is_image_equal(key->type, key->typmod, key->collation))
+	key->is_image_equal = is_image_equal(key->type, key->typmod, key->collation);
+	if (!key->is_image_equal)
 		stage->is_merged = false;
 	stage->keys = lappend(stage->keys, key);
 }

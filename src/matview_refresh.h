@@ -223,6 +223,7 @@ typedef struct MvrGroupKey
 	Oid			type;
 	int32		typmod;
 	Oid			collation;
+	bool		is_image_equal; /* values that are "=" look alike */
 } MvrGroupKey;
 
 typedef struct MvrStage
@@ -325,6 +326,22 @@ extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
 extern Oid	mvr_heap_create_state_index(Oid state);
 
 /* ----------
+ * stage.c: merge a delta into a stage, and write what comes of it
+ * ----------
+ */
+
+/* A group: its state, and its row in the view or NULL if HAVING is not true */
+typedef void (*MvrGroupFunction) (TupleTableSlot *state, TupleTableSlot *row,
+								  void *arg);
+
+extern bool mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan,
+								 MvrHeap *view, List *deltas);
+extern bool mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan,
+								   MvrHeap *view, MvrHeap *state, List *deltas);
+extern void mvr_stage_run_groups(const MvrStage *stage,
+								 MvrGroupFunction function, void *arg);
+
+/* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files
  * ----------
  */
@@ -334,5 +351,20 @@ extern MvrRebuild *mvr_rebuild_begin(Relation view);
 extern void mvr_rebuild_put(MvrRebuild *rebuild, TupleTableSlot *slot);
 extern bool mvr_rebuild_swap(MvrRebuild *rebuild, bool wait);
 extern void mvr_rebuild_abandon(MvrRebuild *rebuild);
+
+/* ----------
+ * diff.c: recompute, write the differences
+ * ----------
+ */
+extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state);
+extern void mvr_diff_count(const MvrStage *stage, Relation view,
+						   int64 *missing, int64 *extra);
+
+/* ----------
+ * refresh.c: the one entry
+ * ----------
+ */
+extern Relation mvr_refresh_open_view(Oid view, LOCKMODE lockmode);
+extern void mvr_refresh_untrack(Oid view);
 
 #endif							/* MATVIEW_REFRESH_H */
