@@ -224,12 +224,25 @@ mvr_heap_lookup_key_index(Relation view)
 	return result;
 }
 
+/* Does an index have all these columns among its key columns? */
+static bool
+has_key_columns(Relation index, Bitmapset *columns)
+{
+	Bitmapset  *left = bms_copy(columns);
+
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		if (index->rd_index->indkey.values[i] > 0)
+			left = bms_del_member(left, index->rd_index->indkey.values[i]);
+	return bms_is_empty(left);
+}
+
 /*
- * Is there a unique or exclusion constraint other than this index?  Then a row
- * may be inserted only when all rows that go are gone.
+ * Is there a unique index on the view, other than "index" and those over all
+ * of "columns", if any?  Then a row may be inserted only when all rows that go
+ * are gone.
  */
 bool
-mvr_heap_has_other_unique(Relation view, Oid index)
+mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 {
 	List	   *indexes = RelationGetIndexList(view);
 	bool		result = false;
@@ -242,7 +255,9 @@ mvr_heap_has_other_unique(Relation view, Oid index)
 		if (lfirst_oid(lc) == index)
 			continue;
 		other = index_open(lfirst_oid(lc), AccessShareLock);
-		result |= other->rd_index->indisunique;
+		if (other->rd_index->indisunique &&
+			(columns == NULL || !has_key_columns(other, columns)))
+			result = true;
 		index_close(other, AccessShareLock);
 	}
 	list_free(indexes);

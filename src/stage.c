@@ -161,7 +161,7 @@ mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 								  view->keys);
 	mvr_run_query(plan, mvr_run_query_environment(deltas), collect_row, &context);
 	if (mvr_heap_has_other_unique(view->rel, is_keyed(view) ?
-								  RelationGetRelid(view->index) : InvalidOid))
+								  RelationGetRelid(view->index) : InvalidOid, NULL))
 		later = tuplestore_begin_heap(false, false, work_mem);
 	fits = write_rows(context.zset, view, later);
 	if (later)
@@ -422,7 +422,7 @@ get_view_row(MvrHeap *state, ItemPointer tid)
 	if (isnull)
 		ItemPointerSetInvalid(tid);
 	else
-		*tid = *DatumGetItemPointer(value);
+		*tid = *(ItemPointer) DatumGetPointer(value);
 	return !isnull;
 }
 
@@ -467,7 +467,7 @@ write_state(GroupWriter *writer, bool is_found, ItemPointer tid)
 	MvrHeap    *state = writer->state;
 
 	next->tts_isnull[MVR_STATE_TID - 1] = !ItemPointerIsValid(tid);
-	next->tts_values[MVR_STATE_TID - 1] = ItemPointerGetDatum(tid);
+	next->tts_values[MVR_STATE_TID - 1] = PointerGetDatum(tid);
 	if (!is_found)
 		mvr_heap_insert(state, next);
 	else if (!mvr_zset_is_same(state->found, next, next->tts_tupleDescriptor->natts))
@@ -883,6 +883,35 @@ finish_later(GroupWriter *writer)
 }
 
 /*
+ * The columns of the view that show the keys, or NULL if some key is not
+ * shown.  A unique index over all of them never mistakes one group for
+ * another.
+ */
+static Bitmapset *
+find_key_outputs(const MvrStage *stage)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 1; i <= list_length(stage->keys); i++)
+	{
+		bool		is_shown = false;
+
+		foreach_ptr(TargetEntry, tle, stage->outputs)
+		{
+			if (!is_shown && IsA(tle->expr, Var) &&
+				((Var *) tle->expr)->varattno == MVR_STATE_FIXED + i)
+			{
+				columns = bms_add_member(columns, tle->resno);
+				is_shown = true;
+			}
+		}
+		if (!is_shown)
+			return NULL;
+	}
+	return columns;
+}
+
+/*
  * Apply a delta by groups.  "plan" is of mvr_delta_query_build_groups(); the
  * state has its hash index set.  Returns false if the delta did not fit.
  */
@@ -895,7 +924,8 @@ mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 
 	writer->view = view;
 	writer->state = state;
-	if (mvr_heap_has_other_unique(view->rel, InvalidOid))
+	if (!stage->is_scalar &&
+		mvr_heap_has_other_unique(view->rel, InvalidOid, find_key_outputs(stage)))
 		writer->later = tuplestore_begin_heap(false, false, work_mem);
 	mvr_run_query(plan, mvr_run_query_environment(deltas), apply_group_delta, writer);
 	recompute_wanted(writer);
