@@ -295,28 +295,55 @@ extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
 											 int64 nrows, bool with_nulls);
 
 /* ----------
+ * run_query.c: plan a Query tree and run it, row by row into a function
+ * ----------
+ */
+typedef void (*MvrRowFunction) (TupleTableSlot *row, void *arg);
+
+extern QueryEnvironment *mvr_run_query_environment(List *deltas);
+extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
+								   TupleDesc desc, Tuplestorestate *rows,
+								   int64 nrows);
+extern PlannedStmt *mvr_run_query_plan(Query *query);
+extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
+							MvrRowFunction function, void *arg);
+
+/* ----------
  * matview_heap.c: the only writer of view and state storage
  * ----------
  */
 typedef struct MvrHeap
 {
 	Relation	rel;
-	Relation	index;			/* to find rows by hash, or NULL */
 	EState	   *estate;
 	ResultRelInfo *info;
-	TupleTableSlot *found;		/* the row found last */
-	struct IndexScanDescData *scan;
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+
+	/* to find rows; see mvr_heap_set_index */
+	Relation	index;
+	int			nkeys;
+	AttrNumber *keys;			/* columns of the key, 0 for an expression */
+	struct ScanKeyData *scankeys;
+	struct IndexScanDescData *scan;
+	TupleTableSlot *found;		/* the row found last */
 } MvrHeap;
 
-extern MvrHeap *mvr_heap_open(Oid relid, Oid index, LOCKMODE lockmode);
+extern MvrHeap *mvr_heap_open(Oid relid, LOCKMODE lockmode);
 extern void mvr_heap_close(MvrHeap *heap);
+extern void mvr_heap_set_index(MvrHeap *heap, Oid index);
+extern void mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls);
+extern bool mvr_heap_next(MvrHeap *heap);
 extern bool mvr_heap_fetch(MvrHeap *heap, ItemPointer tid);
 extern void mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot);
 extern void mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot);
 extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
+extern Oid	mvr_heap_lookup_key_index(Relation view);
+extern bool mvr_heap_has_other_unique(Relation view, Oid index);
+extern Oid	mvr_heap_create_row_index(Relation view);
+extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
+extern Oid	mvr_heap_create_state_index(Oid state);
 
 /* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files

@@ -81,13 +81,38 @@ PG_FUNCTION_INFO_V1(mvr_row_hash);
  * ----------
  */
 
+/*
+ * The bits of a pass-by-value datum that a tuple keeps.  The rest depends on
+ * whether the value has been through a tuple yet (think of an oid, which is
+ * sign-extended when fetched and not when computed).
+ */
+static uint64
+stored_bits(Datum value, int attlen)
+{
+	switch (attlen)
+	{
+		case 1:
+			return (uint8) value;
+		case 2:
+			return (uint16) value;
+		case 4:
+			return (uint32) value;
+		default:
+			return value;
+	}
+}
+
 static int64
 hash_datum(Datum value, bool isnull, Form_pg_attribute att, uint64 seed)
 {
 	if (isnull)
 		return hash_bytes_uint32_extended(0, seed);
 	if (att->attbyval)
-		return hash_bytes_extended((unsigned char *) &value, sizeof(Datum), seed);
+	{
+		uint64		bits = stored_bits(value, att->attlen);
+
+		return hash_bytes_extended((unsigned char *) &bits, sizeof(bits), seed);
+	}
 	if (att->attlen == -1)
 	{
 		struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
@@ -150,6 +175,14 @@ mvr_row_hash(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64((int64) hash);
 }
 
+static bool
+is_same_datum(Datum a, Datum b, Form_pg_attribute att)
+{
+	if (att->attbyval)
+		return stored_bits(a, att->attlen) == stored_bits(b, att->attlen);
+	return datum_image_eq(a, b, false, att->attlen);
+}
+
 /* Do two slots agree in a run of columns, at different places perhaps? */
 static bool
 is_same_image(TupleTableSlot *a, int a_first, TupleTableSlot *b, int b_first,
@@ -164,8 +197,7 @@ is_same_image(TupleTableSlot *a, int a_first, TupleTableSlot *b, int b_first,
 		if (a->tts_isnull[a_first + i] != b->tts_isnull[b_first + i])
 			return false;
 		if (!a->tts_isnull[a_first + i] &&
-			!datum_image_eq(a->tts_values[a_first + i], b->tts_values[b_first + i],
-							att->attbyval, att->attlen))
+			!is_same_datum(a->tts_values[a_first + i], b->tts_values[b_first + i], att))
 			return false;
 	}
 	return true;
