@@ -352,15 +352,15 @@ mvr_capture(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		mvr_change_log_append_mark(log_oid);
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	}
 
 	nrows = count_rows(trigger);
 	if (nrows == 0)
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	log = try_table_open(log_oid, RowExclusiveLock);
 	if (log == NULL)
-		PG_RETURN_NULL();
+		return PointerGetDatum(NULL);
 	mvr_change_log_begin_append(&writer, log,
 								get_map(trigger->tg_relation, log,
 										atooid(trigger->tg_trigger->tgargs[1]))->source,
@@ -368,7 +368,7 @@ mvr_capture(PG_FUNCTION_ARGS)
 	append_event(&writer, trigger);
 	mvr_change_log_end_append(&writer);
 	table_close(log, NoLock);
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }
 
 /* ----------
