@@ -87,11 +87,14 @@ typedef bool TU_UpdateIndexes;
 
 #if PG_VERSION_NUM < 170000
 #define foreach_ptr(type, var, lst) \
-	for (ListCell *var##__cell = list_head(lst), *var##__go = (ListCell *) 1; \
-		 var##__go != NULL && var##__cell != NULL; \
-		 var##__cell = lnext(lst, var##__cell)) \
-		for (type *var = (var##__go = NULL, lfirst(var##__cell)); \
-			 var##__go == NULL; var##__go = (ListCell *) 1)
+	for (type *var = NULL, *var##__once = (type *) 1; \
+		 var##__once; \
+		 var##__once = NULL) \
+		for (ForEachState var##__state = {(lst), 0}; \
+			 var##__state.l != NIL && \
+			 var##__state.i < var##__state.l->length && \
+			 (var = lfirst(&var##__state.l->elements[var##__state.i]), true); \
+			 var##__state.i++)
 #endif
 
 /* ----------

@@ -109,47 +109,6 @@ extern bool mvr_frontier_covers(const MvrFrontier *frontier,
 extern bool mvr_frontier_is_visible(const MvrFrontier *frontier);
 
 /* ----------
- * change_log.c: remember what changed in a base table
- * ----------
- */
-
-/* The fixed columns of a change log; then c<attnum> for each logged column */
-#define MVR_LOG_XID			1	/* xid8: the writer's top-level transaction */
-#define MVR_LOG_CID			2	/* cid: its command */
-#define MVR_LOG_WEIGHT		3	/* int4: +1, -1; 0 is a rebuild mark */
-#define MVR_LOG_FIXED		3
-
-/* The changes of one base table that are new to one view */
-typedef struct MvrDelta
-{
-	Oid			base;
-	char	   *name;			/* as ephemeral named relation */
-	Tuplestorestate *rows;
-	TupleDesc	desc;			/* the view's columns by attnum, then weight */
-	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
-	int			natts;			/* length of attmap */
-	int64		nrows;
-} MvrDelta;
-
-extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
-extern void mvr_change_log_drop(Oid base);
-extern void mvr_change_log_append_mark(Oid log);
-extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
-									 const MvrFrontier *frontier,
-									 bool *marked);
-extern void mvr_change_log_trim(Oid log, List *frontiers);
-extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
-
-/* ----------
- * capture.c: triggers that fill the change log
- * ----------
- */
-extern const char *mvr_capture_refusal(Relation base);
-extern void mvr_capture_arm(Relation base, Oid log);
-extern void mvr_capture_disarm(Oid base);
-extern int64 mvr_capture_shape(Relation base, Oid log);
-
-/* ----------
  * zset.c: collect rows with weights, hand out what is left of them
  *
  * A row is compared by its binary image, since users see the difference
@@ -184,6 +143,68 @@ extern void mvr_zset_end(MvrZset *zset);
 extern int64 mvr_zset_hash(TupleTableSlot *slot, int natts,
 						   const AttrNumber *attnos);
 extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
+
+/* ----------
+ * change_log.c: remember what changed in a base table
+ * ----------
+ */
+
+/* The fixed columns of a change log; then c<attnum> for each logged column */
+#define MVR_LOG_XID			1	/* xid8: the writer's top-level transaction */
+#define MVR_LOG_CID			2	/* cid: its command */
+#define MVR_LOG_WEIGHT		3	/* int4: +1, -1; 0 is a rebuild mark */
+#define MVR_LOG_FIXED		3
+
+/* The changes of one base table that are new to one view */
+typedef struct MvrDelta
+{
+	Oid			base;
+	char	   *name;			/* as ephemeral named relation */
+	Tuplestorestate *rows;
+	TupleDesc	desc;			/* the view's columns by attnum, then weight */
+	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
+	int			natts;			/* length of attmap */
+	int64		nrows;
+} MvrDelta;
+
+/* Appends rows to a log; for capture.c, private otherwise */
+typedef struct MvrLogBatch MvrLogBatch;
+
+typedef struct MvrLogWriter
+{
+	Relation	log;
+	const AttrNumber *source;	/* per column of the log, column of the rows */
+	AttrNumber	last;			/* highest of them */
+	CommandId	cid;
+	int			options;		/* of heap_insert */
+	Datum	   *values;			/* a row of the log */
+	bool	   *nulls;
+	MvrLogBatch *batch;			/* NULL: insert row by row */
+} MvrLogWriter;
+
+extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
+extern void mvr_change_log_drop(Oid base);
+extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
+extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
+										const AttrNumber *source, int64 nrows);
+extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
+								  int weight);
+extern void mvr_change_log_end_append(MvrLogWriter *writer);
+extern void mvr_change_log_append_mark(Oid log);
+extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
+									 const MvrFrontier *frontier,
+									 bool *marked);
+extern void mvr_change_log_trim(Oid base);
+extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
+
+/* ----------
+ * capture.c: triggers that fill the change log
+ * ----------
+ */
+extern const char *mvr_capture_refusal(Relation base);
+extern void mvr_capture_arm(Relation base, Oid log);
+extern void mvr_capture_disarm(Oid base);
+extern int64 mvr_capture_shape(Relation base, Oid log);
 
 /* ----------
  * analyze.c: a view's query -> stage, or the reason why not
