@@ -194,4 +194,23 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 	((rte)->rtekind == RTE_RELATION && (rte)->requiredPerms != 0)
 #endif
 
+/* rebuild.c: files got another name in 16; a count of frozen pages came in 18 */
+#if PG_VERSION_NUM < 160000
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
+#define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
+#define RelationAssumeNewRelfilelocator RelationAssumeNewRelfilenode
+#endif
+#if PG_VERSION_NUM < 180000
+#define mvr_set_relallfrozen(form, n) ((void) (n))
+#define mvr_swap_relallfrozen(a, b) ((void) 0)
+#else
+#define mvr_set_relallfrozen(form, n) ((form)->relallfrozen = (n))
+#define mvr_swap_relallfrozen(a, b) \
+	do { \
+		int32		swap_frozen_ = (a)->relallfrozen; \
+		(a)->relallfrozen = (b)->relallfrozen; \
+		(b)->relallfrozen = swap_frozen_; \
+	} while (0)
+#endif
+
 #endif							/* MATVIEW_REFRESH_COMPAT_H */
