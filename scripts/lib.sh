@@ -285,6 +285,10 @@ make_work() {
 }
 
 remove_work() {
+	if [ -n "${INSIDE:-}" ]; then
+		kill -KILL "$INSIDE" 2>/dev/null || true
+		wait "$INSIDE" 2>/dev/null || true
+	fi
 	if [ -n "${KEEP:-}" ]; then
 		note "kept: $OUTER_WORK"
 	else
@@ -319,16 +323,21 @@ inside() {
 	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
+	# A command in the background, so that a signal is not kept waiting for it;
+	# it dies with this script, and its servers with it.
 	if [ "$(id -u)" != 0 ]; then
-		(cd "$WORK" && exec "${env[@]}" "$@" </dev/null)
-		return
+		(cd "$WORK" && exec "${env[@]}" "$@" </dev/null) &
+	else
+		# shellcheck disable=SC2016
+		setpriv --pdeathsig KILL \
+			unshare --mount --pid --fork --kill-child --propagation private bash -c '
+			mount -t proc proc "${1%/}/proc" &&
+			{ [ "$1" = / ] || mount --rbind /dev "$1/dev"; } &&
+			exec chroot "$1" setpriv --pdeathsig KILL --reuid postgres --regid postgres --init-groups "${@:2}"' \
+			bash "$ROOT" "${env[@]}" sh -c 'cd "$MVR_WORK" && exec "$@"' sh "$@" </dev/null &
 	fi
-	# shellcheck disable=SC2016
-	unshare --mount --pid --fork --kill-child --propagation private bash -c '
-		mount -t proc proc "${1%/}/proc" &&
-		{ [ "$1" = / ] || mount --rbind /dev "$1/dev"; } &&
-		exec chroot "$1" runuser -u postgres -- "${@:2}"' \
-		bash "$ROOT" "${env[@]}" sh -c 'cd "$MVR_WORK" && exec "$@"' sh "$@" </dev/null
+	INSIDE=$!
+	wait "$INSIDE"
 }
 
 # ----------------------------------------------------------------------
