@@ -875,17 +875,16 @@ hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
 			 Bitmapset *columns)
 {
 	const AttrNumber *source = get_map(member, log, base)->source;
-	int			attno = -1;
 
-	while ((attno = bms_next_member(columns, attno)) >= 0)
+	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 	{
-		AttrNumber	logged = mvr_change_log_get_attnum(RelationGetDescr(log), attno);
 		HeapTuple	tuple;
 
-		if (logged == InvalidAttrNumber)
+		if (!bms_is_member(mvr_change_log_get_attnum(RelationGetDescr(log), i + 1),
+						   columns))
 			continue;
 		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(member)),
-								Int16GetDatum(source[logged - 1]));
+								Int16GetDatum(source[i]));
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
