@@ -776,7 +776,7 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
-	if (mvr_capture_shape(base, log) != 0 &&
+	if (mvr_capture_shape(base, log, NULL) != 0 &&
 		!has_strays(log, list_members(base, AccessShareLock)))
 		return false;
 
@@ -862,23 +862,29 @@ hash_parents(uint64 *hash, Oid member)
 }
 
 /*
- * The logged columns' catalog rows are written when a table gets or loses a
- * parent, which may have come and gone since the last look, with changes in
- * between.  Other columns are left out, so that ADD COLUMN does not count.
+ * The catalog rows of the columns that are needed are written when a table
+ * gets or loses a parent, which may have come and gone since the last look,
+ * with changes in between.  Other columns are left out, so that ADD COLUMN does
+ * not count, nor another view that has more columns logged.
  *
- * XXX An inheritance parent without any of the logged columns leaves no trace
- * here; rows can be deleted through it.
+ * XXX An inheritance parent without any of these columns leaves no trace here;
+ * rows can be deleted through it.
  */
 static void
-hash_columns(uint64 *hash, Relation member, Relation log, Oid base)
+hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
+			 Bitmapset *columns)
 {
 	const AttrNumber *source = get_map(member, log, base)->source;
 
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 	{
-		HeapTuple	tuple = SearchSysCache2(ATTNUM,
-											ObjectIdGetDatum(RelationGetRelid(member)),
-											Int16GetDatum(source[i]));
+		HeapTuple	tuple;
+
+		if (!bms_is_member(mvr_change_log_get_attnum(RelationGetDescr(log), i + 1),
+						   columns))
+			continue;
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(member)),
+								Int16GetDatum(source[i]));
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
@@ -903,14 +909,14 @@ hash_generated(uint64 *hash, TupleDesc desc)
 
 static bool
 hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
-			Oid base)
+			Oid base, Bitmapset *columns)
 {
 	Relation	rel = relation_open(member, NoLock);
 	bool		is_armed;
 
 	hash_oid_into(hash, member);
 	hash_parents(hash, member);
-	hash_columns(hash, rel, log, base);
+	hash_columns(hash, rel, log, base, columns);
 	hash_generated(hash, RelationGetDescr(rel));
 	is_armed = get_member_refusal(rel) == NULL &&
 		hash_triggers(hash, rel, by_row, function, RelationGetRelid(log));
@@ -920,7 +926,7 @@ hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
 
 /*
  * Fingerprint of everything that must stay as it is for the log to tell all
- * changes: which tables are members, since when, what triggers they have,
+ * changes in some columns: which tables are members, since when, what triggers they have,
  * since when, and how generated columns are computed.  0 if something is not
  * as mvr_capture_arm would have it.
  *
@@ -931,7 +937,7 @@ hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
  * shape holds for a snapshot, compare it before and after taking that.
  */
 int64
-mvr_capture_shape(Relation base, Oid log)
+mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 {
 	Relation	rel = try_table_open(log, AccessShareLock);
 	List	   *members;
@@ -950,7 +956,7 @@ mvr_capture_shape(Relation base, Oid log)
 	foreach(lc, members)
 		is_armed = is_armed &&
 			hash_member(&hash, lfirst_oid(lc), by_row, function, rel,
-						RelationGetRelid(base));
+						RelationGetRelid(base), columns);
 	table_close(rel, AccessShareLock);
 	if (!is_armed)
 		return 0;

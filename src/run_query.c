@@ -7,10 +7,12 @@
  */
 #include "postgres.h"
 
+#include "commands/explain.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
+#include "utils/memutils.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
 
@@ -21,6 +23,7 @@ typedef struct RowReceiver
 	DestReceiver pub;
 	MvrRowFunction function;
 	void	   *arg;
+	MemoryContext context;		/* reset after each row */
 } RowReceiver;
 
 static bool
@@ -28,7 +31,11 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
 	receiver->function(slot, receiver->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->context);
 	return true;
 }
 
@@ -80,9 +87,10 @@ mvr_run_query_plan(Query *query)
 }
 
 /*
- * Run a plan and call the function for each row.  The plan may be parallel, so
- * the function may insert rows, but not update or delete any, unless the query
- * reads an ephemeral named relation (which no parallel plan does).
+ * Run a plan and call the function for each row, in a memory context that is
+ * reset after it.  The plan may be parallel, so the function may insert rows,
+ * but not update or delete any, unless the query reads an ephemeral named
+ * relation (which no parallel plan does).
  */
 uint64
 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
@@ -97,7 +105,9 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 			.mydest = DestNone
 		},
 		.function = function,
-		.arg = arg
+		.arg = arg,
+		.context = AllocSetContextCreate(CurrentMemoryContext, "matview row",
+										 ALLOCSET_DEFAULT_SIZES)
 	};
 	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
 									   InvalidSnapshot, &receiver.pub, NULL, env, 0);
@@ -109,5 +119,24 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
+	MemoryContextDelete(receiver.context);
 	return processed;
+}
+
+/* The plan as EXPLAIN shows it; the query is not run */
+char *
+mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env)
+{
+	ExplainState *es = NewExplainState();
+	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
+									   InvalidSnapshot, None_Receiver, NULL, env, 0);
+
+	ExecutorStart(desc, EXEC_FLAG_EXPLAIN_ONLY);
+	es->costs = true;
+	ExplainBeginOutput(es);
+	ExplainPrintPlan(es, desc);
+	ExplainEndOutput(es);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	return es->str->data;
 }
