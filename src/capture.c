@@ -147,8 +147,8 @@ fill_map(AttrNumber *source, Relation rel, TupleDesc log, Oid base)
 
 		source[i] = attnum > 0 ? get_member_column(rel, base, attnum) : 0;
 		if (source[i] <= 0 || source[i] > desc->natts ||
-			getBaseType(TupleDescAttr(desc, source[i] - 1)->atttypid) !=
-			TupleDescAttr(log, i)->atttypid)
+			!mvr_change_log_can_hold(TupleDescAttr(log, i),
+									 TupleDescAttr(desc, source[i] - 1)))
 			source[i] = 0;
 	}
 }

@@ -57,6 +57,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
 #include "commands/defrem.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
@@ -109,10 +110,14 @@ mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno)
 	return is_data_column(att) ? pg_strtoint16(NameStr(att->attname) + 1) : 0;
 }
 
-/*
- * Column of the log for each of the base table's first natts columns, or 0;
- * also where the types differ.
- */
+/* Can a column of the log hold the values of a base table's (now)? */
+bool
+mvr_change_log_can_hold(Form_pg_attribute log, Form_pg_attribute base)
+{
+	return !base->attisdropped && getBaseType(base->atttypid) == log->atttypid;
+}
+
+/* Column of the log for each column of the base table, 0 if it has none */
 static AttrNumber *
 build_column_map(TupleDesc log, TupleDesc base)
 {
@@ -123,8 +128,8 @@ build_column_map(TupleDesc log, TupleDesc base)
 		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
 
 		if (attnum > 0 && attnum <= base->natts &&
-			getBaseType(TupleDescAttr(base, attnum - 1)->atttypid) ==
-			TupleDescAttr(log, i)->atttypid)
+			mvr_change_log_can_hold(TupleDescAttr(log, i),
+									TupleDescAttr(base, attnum - 1)))
 			map[attnum - 1] = i + 1;
 	}
 	return map;
@@ -286,7 +291,11 @@ build_alter_commands(Relation log, Relation base, Bitmapset *columns)
 	return commands;
 }
 
-/* ALTER TABLE as the owner of the log, who need not be the caller */
+/*
+ * ALTER TABLE as the owner of the log, who need not be the caller.  It is
+ * nothing that event triggers should hear of; and if we are called by one,
+ * core has no command at hand to note it with.
+ */
 static void
 alter_log(Oid log, List *commands)
 {
@@ -296,7 +305,16 @@ alter_log(Oid log, List *commands)
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(mvr_catalog_get_owner(),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	AlterTableInternal(log, commands, false);
+	EventTriggerInhibitCommandCollection();
+	PG_TRY();
+	{
+		AlterTableInternal(log, commands, false);
+	}
+	PG_FINALLY();
+	{
+		EventTriggerUndoInhibitCommandCollection();
+	}
+	PG_END_TRY();
 	SetUserIdAndSecContext(user, sec_context);
 	CommandCounterIncrement();
 }

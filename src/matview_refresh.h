@@ -186,6 +186,8 @@ typedef struct MvrLogWriter
 extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
 extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
+extern bool mvr_change_log_can_hold(Form_pg_attribute log,
+									Form_pg_attribute base);
 extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 										const AttrNumber *source, int64 nrows);
 extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
