@@ -52,13 +52,14 @@ as_root() {
 # Packages
 # ----------------------------------------------------------------------
 
-# Two commands of ours must not run apt at the same time: apt waits for the
-# lock of dpkg, but not for the one of its package lists.
+# apt ARGUMENTS... -- apt-get as root, by one of our commands at a time: apt
+# itself waits for the lock of dpkg, but not for the one of its package lists
 apt() {
-	as_root env DEBIAN_FRONTEND=noninteractive flock /run/matview_refresh.apt.lock \
-		apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
-		-o Acquire::Check-Valid-Until=false -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+	as_root flock /run/matview_refresh.apt.lock env "${APT[@]}" "$@" </dev/null >&2
 }
+
+APT=(DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600
+	-o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -o Dpkg::Use-Pty=0)
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -74,24 +75,20 @@ ensure_packages() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	command -v apt-get >/dev/null || die "please install: ${missing[*]}"
 	note "installing: ${missing[*]}"
-	without_main_cluster apt_install "${missing[@]}" ||
+	apt_install "${missing[@]}" 2>/dev/null || { apt update && apt_install "${missing[@]}"; } ||
 		die "could not install: ${missing[*]}"
 }
 
+# The server package would create a cluster and start it, if not told else.
 apt_install() {
-	apt install -y --no-install-recommends "$@" 2>/dev/null ||
-		{ apt update && apt install -y --no-install-recommends "$@"; }
-}
-
-# The server package creates and starts a cluster unless told not to.
-without_main_cluster() {
-	local dir=/etc/postgresql-common/createcluster.d status=0
-
-	as_root mkdir -p "$dir"
-	as_root sh -c "echo 'create_main_cluster = false' >$dir/matview_refresh.conf"
-	"$@" || status=$?
-	as_root rm -f "$dir/matview_refresh.conf"
-	return $status
+	# shellcheck disable=SC2016
+	as_root flock /run/matview_refresh.apt.lock sh -c '
+		conf=/etc/postgresql-common/createcluster.d/matview_refresh.conf
+		mkdir -p "${conf%/*}" && echo "create_main_cluster = false" >"$conf"
+		env "$@"
+		status=$?
+		rm -f "$conf"
+		exit $status' sh "${APT[@]}" install -y --no-install-recommends "$@" </dev/null >&2
 }
 
 # ----------------------------------------------------------------------
@@ -202,8 +199,8 @@ make_folder() {
 	[ -e "/usr/share/debootstrap/scripts/$release" ] ||
 		script=(/usr/share/debootstrap/scripts/sid)
 	# debootstrap leaves its mounts behind when it fails
-	if ! unshare --mount debootstrap --variant=minbase --include=ca-certificates \
-		"$release" "$new" "$(mirror)" "${script[@]}" >"$new.log" 2>&1 </dev/null; then
+	if ! (isolated debootstrap --variant=minbase --include=ca-certificates \
+		"$release" "$new" "$(mirror)" "${script[@]}" >"$new.log" 2>&1 </dev/null); then
 		tail -n 20 "$new.log" >&2
 		remove_folder "$new"
 		return 1
@@ -253,13 +250,32 @@ complete_folder() {
 	recipe "$1" >"$2/.matview_refresh"
 }
 
+# isolated COMMAND... -- become a command with mounts and process ids of its
+# own, which end with this script
+#
+# Where "/" is no mount point, in a chroot, what is mounted may show outside
+# until the command ends.  Where the right to unshare is missing, as in a
+# container, we do without; then the command has at least its own process
+# group, and stops its servers itself.
+isolated() {
+	local unshare=(setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child)
+
+	if "${unshare[@]}" --propagation private true 2>/dev/null; then
+		exec "${unshare[@]}" --propagation private "$@"
+	elif "${unshare[@]}" --propagation unchanged true 2>/dev/null; then
+		exec "${unshare[@]}" --propagation unchanged "$@"
+	fi
+	[ "$ROOT" = / ] || die "needs the right to mount, for $ROOT"
+	exec setsid "$@"
+}
+
 # in_folder DIR COMMAND... -- as root, with /dev and /proc mounted for the
 # command alone
 in_folder() {
 	# shellcheck disable=SC2016
-	unshare --mount --pid --fork --kill-child --propagation private bash -c '
+	(isolated bash -c '
 		mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" &&
-		exec chroot "$@"' bash "$@" </dev/null
+		exec chroot "$@"' bash "$@" </dev/null)
 }
 
 # ----------------------------------------------------------------------
@@ -286,7 +302,7 @@ make_work() {
 
 remove_work() {
 	if [ -n "${INSIDE:-}" ]; then
-		kill -KILL "$INSIDE" 2>/dev/null || true
+		kill -TERM -- "-$INSIDE" 2>/dev/null || kill -KILL "$INSIDE" 2>/dev/null || true
 		wait "$INSIDE" 2>/dev/null || true
 	fi
 	if [ -n "${KEEP:-}" ]; then
@@ -323,17 +339,20 @@ inside() {
 	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
-	# A command in the background, so that a signal is not kept waiting for it;
-	# it dies with this script, and its servers with it.
+	# In the background, so that a signal to this script is not kept waiting.
 	if [ "$(id -u)" != 0 ]; then
-		(cd "$WORK" && exec "${env[@]}" "$@" </dev/null) &
+		(cd "$WORK" && exec setsid "${env[@]}" "$@" </dev/null) &
 	else
 		# shellcheck disable=SC2016
-		setpriv --pdeathsig KILL \
-			unshare --mount --pid --fork --kill-child --propagation private bash -c '
-			mount -t proc proc "${1%/}/proc" &&
-			{ [ "$1" = / ] || mount --rbind /dev "$1/dev"; } &&
-			exec chroot "$1" setpriv --pdeathsig KILL --reuid postgres --regid postgres --init-groups "${@:2}"' \
+		isolated bash -c '
+			signal=TERM
+			if [ $$ = 1 ]; then
+				signal=KILL
+				mount -t proc proc "${1%/}/proc" || exit
+			fi
+			[ "$1" = / ] || mount --rbind /dev "$1/dev" || exit
+			exec chroot "$1" setpriv --pdeathsig "$signal" \
+				--reuid postgres --regid postgres --init-groups "${@:2}"' \
 			bash "$ROOT" "${env[@]}" sh -c 'cd "$MVR_WORK" && exec "$@"' sh "$@" </dev/null &
 	fi
 	INSIDE=$!
