@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
 
@@ -20,18 +21,196 @@
 #error "matview_refresh needs PostgreSQL 15 or later"
 #endif
 
+/* ----------
+ * Rights
+ * ----------
+ */
 #if PG_VERSION_NUM < 160000
 #include "catalog/pg_class.h"
 #define object_ownercheck(classid, objid, roleid) \
-	((classid) == RelationRelationId ? \
-	 pg_class_ownercheck(objid, roleid) : \
-	 (elog(ERROR, "unexpected object class %u", classid), false))
-typedef bool TU_UpdateIndexes;
-#define mvr_needs_index_update(u) (u)
-#define mvr_only_summarizing(u) false
+	pg_class_ownercheck(objid, roleid)
+#endif
+
+/* 17: MAINTAIN gives the right to refresh */
+#if PG_VERSION_NUM >= 170000
+#define mvr_compat_may_refresh(view) \
+	(pg_class_aclcheck(view, GetUserId(), ACL_MAINTAIN) == ACLCHECK_OK)
 #else
-#define mvr_needs_index_update(u) ((u) != TU_None)
-#define mvr_only_summarizing(u) ((u) == TU_Summarizing)
+#define mvr_compat_may_refresh(view) \
+	object_ownercheck(RelationRelationId, view, GetUserId())
+#endif
+
+/* ----------
+ * Heap and indexes
+ * ----------
+ */
+#if PG_VERSION_NUM < 160000
+typedef bool TU_UpdateIndexes;
+#define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL)
+#define mvr_compat_needs_indexes(which) (which)
+#else
+#define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
+	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL, \
+						  (which) == TU_Summarizing)
+#define mvr_compat_needs_indexes(which) ((which) != TU_None)
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
+#else
+#define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, nkeys, 0)
+#endif
+
+/* ----------
+ * Executor
+ * ----------
+ */
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
+#else
+#define mvr_compat_executor_run(desc) \
+	ExecutorRun(desc, ForwardScanDirection, 0, true)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_define_index(relid, stmt) \
+	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, -1, \
+				false, false, false, false, true)
+#else
+#define mvr_compat_define_index(relid, stmt) \
+	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, \
+				false, false, false, false, true)
+#endif
+
+#if PG_VERSION_NUM < 170000
+#define foreach_ptr(type, var, lst) \
+	for (type *var = NULL, *var##__once = (type *) 1; \
+		 var##__once; \
+		 var##__once = NULL) \
+		for (ForEachState var##__state = {(lst), 0}; \
+			 var##__state.l != NIL && \
+			 var##__state.i < var##__state.l->length && \
+			 (var = lfirst(&var##__state.l->elements[var##__state.i]), true); \
+			 var##__state.i++)
+#endif
+
+/* ----------
+ * Query trees
+ * ----------
+ */
+#include "nodes/parsenodes.h"
+#include "optimizer/optimizer.h"
+#include "parser/parse_relation.h"
+#include "rewrite/rewriteHandler.h"
+#include "rewrite/rewriteManip.h"
+
+/* 16: the planner's root, for nulling joins; none are left where we call it */
+static inline Node *
+mvr_compat_flatten_aliases(Query *query, Node *node)
+{
+#if PG_VERSION_NUM >= 160000
+	return flatten_join_alias_vars(NULL, query, node);
+#else
+	return flatten_join_alias_vars(query, node);
+#endif
+}
+
+/*
+ * 18: grouped expressions are columns of a range table entry of their own, and
+ * generated columns may be virtual
+ */
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_has_group_rte(query) ((query)->hasGroupRTE)
+#define mvr_compat_flatten_groups(query, node) \
+	flatten_group_exprs(NULL, query, node)
+#define mvr_compat_clear_group_rte(query) ((query)->hasGroupRTE = false)
+#define mvr_compat_is_virtual(att) \
+	((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#define mvr_compat_generation_expr(rel, attno) \
+	build_generation_expression(rel, attno)
+#else
+#define mvr_compat_has_group_rte(query) false
+#define mvr_compat_flatten_groups(query, node) (node)
+#define mvr_compat_clear_group_rte(query) ((void) 0)
+#define mvr_compat_is_virtual(att) false
+#define mvr_compat_generation_expr(rel, attno) NULL
+#endif
+
+static inline Node *
+mvr_compat_replace_vars(Node *node, int rti, RangeTblEntry *rte, List *tlist,
+						bool *has_sublinks)
+{
+#if PG_VERSION_NUM >= 180000
+	return ReplaceVarsFromTargetList(node, rti, 0, rte, tlist, 0,
+									 REPLACEVARS_REPORT_ERROR, 0, has_sublinks);
+#else
+	return ReplaceVarsFromTargetList(node, rti, 0, rte, tlist,
+									 REPLACEVARS_REPORT_ERROR, 0, has_sublinks);
+#endif
+}
+
+/* 16: permissions stand beside the range table */
+static inline void
+mvr_compat_combine_range_tables(Query *query, Query *sub)
+{
+#if PG_VERSION_NUM >= 160000
+	CombineRangeTables(&query->rtable, &query->rteperminfos,
+					   sub->rtable, sub->rteperminfos);
+#else
+	query->rtable = list_concat(query->rtable, sub->rtable);
+#endif
+}
+
+/*
+ * A copy of a range table entry, made to be the first of another query, along
+ * with its permissions (which are the entry's own before 16)
+ */
+#if PG_VERSION_NUM >= 160000
+static inline RangeTblEntry *
+mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
+{
+	RangeTblEntry *copy = copyObject(rte);
+
+	if (copy->perminfoindex > 0)
+	{
+		to->rteperminfos = list_make1(copyObject(getRTEPermissionInfo(from->rteperminfos,
+																	  rte)));
+		copy->perminfoindex = 1;
+	}
+	return copy;
+}
+#else
+#define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
+#endif
+
+/* 15: blanking an entry of the range table may lose its permission check */
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_has_perms(rte) false
+#else
+#define mvr_compat_has_perms(rte) \
+	((rte)->rtekind == RTE_RELATION && (rte)->requiredPerms != 0)
+#endif
+
+/* rebuild.c: files got another name in 16; a count of frozen pages came in 18 */
+#if PG_VERSION_NUM < 160000
+#define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
+#define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
+#define RelationAssumeNewRelfilelocator RelationAssumeNewRelfilenode
+#endif
+#if PG_VERSION_NUM < 180000
+#define mvr_set_relallfrozen(form, n) ((void) (n))
+#define mvr_swap_relallfrozen(a, b) ((void) 0)
+#else
+#define mvr_set_relallfrozen(form, n) ((form)->relallfrozen = (n))
+#define mvr_swap_relallfrozen(a, b) \
+	do { \
+		int32		swap_frozen_ = (a)->relallfrozen; \
+		(a)->relallfrozen = (b)->relallfrozen; \
+		(b)->relallfrozen = swap_frozen_; \
+	} while (0)
 #endif
 
 #endif							/* MATVIEW_REFRESH_COMPAT_H */

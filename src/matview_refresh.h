@@ -90,9 +90,8 @@ typedef struct MvrTracked
 extern Oid	mvr_catalog_get_namespace(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
-extern void mvr_catalog_store_view(const MvrTracked *tracked);
+extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);
 extern void mvr_catalog_delete_view(Oid view);
-extern List *mvr_catalog_list_frontiers(Oid base);
 extern List *mvr_catalog_list_views(Oid base);
 extern Oid	mvr_catalog_lookup_log(Oid base);
 extern void mvr_catalog_store_log(Oid base, Oid log);
@@ -101,12 +100,49 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   const char *reason, int64 inserted,
 									   int64 updated, int64 deleted,
 									   int64 changes, TimestampTz started);
+extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
 
 extern MvrFrontier mvr_frontier_here(void);
 extern bool mvr_frontier_covers(const MvrFrontier *frontier,
 								FullTransactionId xid, CommandId cid);
 extern bool mvr_frontier_is_visible(const MvrFrontier *frontier);
+
+/* ----------
+ * zset.c: collect rows with weights, hand out what is left of them
+ *
+ * A row is compared by its binary image, since users see the difference
+ * between values that "=" calls equal, and some types have no "=".
+ * ----------
+ */
+typedef struct MvrZset MvrZset;
+
+/* What became of a row */
+typedef enum MvrRowChange
+{
+	MVR_ROW_SAME,				/* as many went as appeared: "old" stays */
+	MVR_ROW_INSERTED,
+	MVR_ROW_UPDATED,			/* "old" becomes "row", with the same key */
+	MVR_ROW_DELETED
+} MvrRowChange;
+
+typedef struct MvrZsetRow
+{
+	MvrRowChange change;
+	TupleTableSlot *row;		/* what appeared, then its payload; or NULL */
+	TupleTableSlot *old;		/* what went; or NULL */
+	ItemPointerData tid;		/* where "old" stands, if it was known */
+} MvrZsetRow;
+
+extern MvrZset *mvr_zset_begin(TupleDesc row, TupleDesc payload,
+							   int nkeys, const AttrNumber *keys);
+extern void mvr_zset_put(MvrZset *zset, TupleTableSlot *row, int weight,
+						 ItemPointer tid, TupleTableSlot *payload);
+extern bool mvr_zset_next(MvrZset *zset, MvrZsetRow *result);
+extern void mvr_zset_end(MvrZset *zset);
+extern int64 mvr_zset_hash(TupleTableSlot *slot, int natts,
+						   const AttrNumber *attnos);
+extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 
 /* ----------
  * change_log.c: remember what changed in a base table
@@ -131,13 +167,34 @@ typedef struct MvrDelta
 	int64		nrows;
 } MvrDelta;
 
+/* Appends rows to a log; for capture.c, private otherwise */
+typedef struct MvrLogBatch MvrLogBatch;
+
+typedef struct MvrLogWriter
+{
+	Relation	log;
+	const AttrNumber *source;	/* per column of the log, column of the rows */
+	AttrNumber	last;			/* highest of them */
+	CommandId	cid;
+	int			options;		/* of heap_insert */
+	Datum	   *values;			/* a row of the log */
+	bool	   *nulls;
+	MvrLogBatch *batch;			/* NULL: insert row by row */
+} MvrLogWriter;
+
 extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
 extern void mvr_change_log_drop(Oid base);
+extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
+extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
+										const AttrNumber *source, int64 nrows);
+extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
+								  int weight);
+extern void mvr_change_log_end_append(MvrLogWriter *writer);
 extern void mvr_change_log_append_mark(Oid log);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
-extern void mvr_change_log_trim(Oid log, List *frontiers);
+extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 
 /* ----------
@@ -148,33 +205,6 @@ extern const char *mvr_capture_refusal(Relation base);
 extern void mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_disarm(Oid base);
 extern int64 mvr_capture_shape(Relation base, Oid log);
-
-/* ----------
- * zset.c: collect rows with weights, hand out what is left of them
- *
- * A row is compared by its binary image, since users see the difference
- * between values that "=" calls equal, and some types have no "=".
- * ----------
- */
-typedef struct MvrZset MvrZset;
-
-/* What is left of one row: "weight" copies appeared, or -weight went */
-typedef struct MvrZsetRow
-{
-	int			weight;
-	ItemPointerData tid;		/* where a row that went stands, if known */
-	TupleTableSlot *slot;		/* the row, then the payload */
-} MvrZsetRow;
-
-extern MvrZset *mvr_zset_begin(TupleDesc row, TupleDesc payload,
-							   int nkeys, const AttrNumber *keys);
-extern void mvr_zset_put(MvrZset *zset, TupleTableSlot *row, int weight,
-						 ItemPointer tid, TupleTableSlot *payload);
-extern List *mvr_zset_next_key(MvrZset *zset);
-extern void mvr_zset_end(MvrZset *zset);
-extern int64 mvr_zset_hash(TupleTableSlot *slot, int natts,
-						   const AttrNumber *attnos);
-extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 
 /* ----------
  * analyze.c: a view's query -> stage, or the reason why not
@@ -214,6 +244,7 @@ typedef struct MvrGroupKey
 	Oid			type;
 	int32		typmod;
 	Oid			collation;
+	bool		is_image_equal; /* values that are "=" look alike */
 } MvrGroupKey;
 
 typedef struct MvrStage
@@ -265,28 +296,72 @@ extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
 											 int64 nrows, bool with_nulls);
 
 /* ----------
+ * run_query.c: plan a Query tree and run it, row by row into a function
+ * ----------
+ */
+typedef void (*MvrRowFunction) (TupleTableSlot *row, void *arg);
+
+extern QueryEnvironment *mvr_run_query_environment(List *deltas);
+extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
+								   TupleDesc desc, Tuplestorestate *rows,
+								   int64 nrows);
+extern PlannedStmt *mvr_run_query_plan(Query *query);
+extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
+							MvrRowFunction function, void *arg);
+
+/* ----------
  * matview_heap.c: the only writer of view and state storage
  * ----------
  */
 typedef struct MvrHeap
 {
 	Relation	rel;
-	Relation	index;			/* to find rows by hash, or NULL */
 	EState	   *estate;
 	ResultRelInfo *info;
-	TupleTableSlot *found;		/* the row found last */
-	struct IndexScanDescData *scan;
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+
+	/* to find rows; see mvr_heap_set_index */
+	Relation	index;
+	int			nkeys;
+	AttrNumber *keys;			/* columns of the key, 0 for an expression */
+	struct ScanKeyData *scankeys;
+	struct IndexScanDescData *scan;
+	TupleTableSlot *found;		/* the row found last */
 } MvrHeap;
 
-extern MvrHeap *mvr_heap_open(Oid relid, Oid index, LOCKMODE lockmode);
+extern MvrHeap *mvr_heap_open(Oid relid, LOCKMODE lockmode);
 extern void mvr_heap_close(MvrHeap *heap);
+extern void mvr_heap_set_index(MvrHeap *heap, Oid index);
+extern void mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls);
+extern bool mvr_heap_next(MvrHeap *heap);
 extern bool mvr_heap_fetch(MvrHeap *heap, ItemPointer tid);
 extern void mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot);
 extern void mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot);
 extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
+extern Oid	mvr_heap_lookup_key_index(Relation view);
+extern bool mvr_heap_has_other_unique(Relation view, Oid index,
+									  Bitmapset *columns);
+extern Oid	mvr_heap_create_row_index(Relation view);
+extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
+extern Oid	mvr_heap_create_state_index(Oid state);
+
+/* ----------
+ * stage.c: merge a delta into a stage, and write what comes of it
+ * ----------
+ */
+
+/* A group: its state, and its row in the view or NULL if HAVING is not true */
+typedef void (*MvrGroupFunction) (TupleTableSlot *state, TupleTableSlot *row,
+								  void *arg);
+
+extern bool mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan,
+								 MvrHeap *view, List *deltas);
+extern bool mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan,
+								   MvrHeap *view, MvrHeap *state, List *deltas);
+extern void mvr_stage_run_groups(const MvrStage *stage,
+								 MvrGroupFunction function, void *arg);
 
 /* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files
@@ -298,5 +373,20 @@ extern MvrRebuild *mvr_rebuild_begin(Relation view);
 extern void mvr_rebuild_put(MvrRebuild *rebuild, TupleTableSlot *slot);
 extern bool mvr_rebuild_swap(MvrRebuild *rebuild, bool wait);
 extern void mvr_rebuild_abandon(MvrRebuild *rebuild);
+
+/* ----------
+ * diff.c: recompute, write the differences
+ * ----------
+ */
+extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state);
+extern void mvr_diff_count(const MvrStage *stage, Relation view,
+						   int64 *missing, int64 *extra);
+
+/* ----------
+ * refresh.c: the one entry
+ * ----------
+ */
+extern Relation mvr_refresh_open_view(Oid view, LOCKMODE lockmode);
+extern void mvr_refresh_untrack(Oid view);
 
 #endif							/* MATVIEW_REFRESH_H */

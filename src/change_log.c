@@ -1,0 +1,866 @@
+/*
+ * change_log.c
+ *		Remember what changed in a base table until every view has used it.
+ *
+ * A base table has one change log, matview.log_<oid>, for all views over it:
+ * an ordinary heap without indexes, whose rows say which row appeared (weight
+ * +1) or went (-1), and which command of which transaction wrote it.  Only the
+ * columns that some view needs are there.  Capture appends inside the writing
+ * transaction, so a change and its log row commit or vanish together.
+ *
+ * (1) For each view, a log row is applied once: by the first refresh whose
+ *	   snapshot sees it.  Ids are assigned before commit, so a lower id can
+ *	   become visible later; never compare ids to find what is new.
+ * (2) That snapshot, the frontier, is recorded in the transaction that merges
+ *	   the rows.
+ * (3) A row is trimmed only when every view's recorded frontier covers it.
+ * (4) A row of weight 0 is a rebuild mark: from there on the rows no longer
+ *	   tell what the base table holds.  A view that has not consumed the mark
+ *	   must be recomputed.
+ * (5) The order of the rows means nothing.
+ *
+ * A log column holds the binary image of the base column and nothing else is
+ * ever done with it.  So it has the base type of a domain (whose constraints,
+ * added later, could find log rows that break them), no type modifier and the
+ * type's own collation: fewer things that ALTER TABLE can put out of step.
+ * What is left is the type.  Once it differs from the base column's, the
+ * column is logged and read as unknown, until mvr_change_log_ensure replaces
+ * it.  No tracked view can miss it: the type of a column that a view reads
+ * cannot change.
+ *
+ * The log is a member of the extension, so pg_dump leaves it out and DROP
+ * EXTENSION takes it away.  It must not depend on its base table, though: DROP
+ * TABLE would then ask for the extension to be dropped too.  Whoever drops the
+ * last view over a base table drops the log.
+ *
+ * Logical decoding never sees log rows.  A subscriber to all tables of this
+ * database has no table to put them in.
+ *
+ * Locks: append and read never block each other, nor does trimming.  Creating
+ * a log or adding a column waits for the writers of the base table.  Trimming
+ * takes ShareUpdateExclusiveLock on the log; so does a view that gets its
+ * first frontier, before it takes its snapshot and until it has committed, for
+ * nobody else can know of that frontier and keep rows for it.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/heap.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "catalog/toasting.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "commands/tablecmds.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "matview_refresh.h"
+
+/* What one multi-insert takes at most, as in COPY */
+#define MAX_BATCH_ROWS	1000
+#define MAX_BATCH_BYTES	65535
+
+/* Trimming pays from so many rows, or from half of the log */
+#define TRIM_MIN_ROWS	1000
+
+/* Rows collected for one multi-insert */
+struct MvrLogBatch
+{
+	MemoryContext context;		/* of the rows; emptied with the batch */
+	TupleDesc	desc;			/* a copy without reference count */
+	TupleTableSlot *slots[MAX_BATCH_ROWS];
+	int			nslots;			/* made so far */
+	int			nrows;
+	Size		nbytes;
+};
+
+/* ----------
+ * Columns
+ * ----------
+ */
+
+static bool
+is_data_column(Form_pg_attribute att)
+{
+	return !att->attisdropped && att->attnum > MVR_LOG_FIXED;
+}
+
+/* The base column that a column of the log stands for, or 0 */
+AttrNumber
+mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno)
+{
+	Form_pg_attribute att = TupleDescAttr(log, attno - 1);
+
+	return is_data_column(att) ? pg_strtoint16(NameStr(att->attname) + 1) : 0;
+}
+
+/*
+ * Column of the log for each of the base table's first natts columns, or 0;
+ * also where the types differ.
+ */
+static AttrNumber *
+build_column_map(TupleDesc log, TupleDesc base)
+{
+	AttrNumber *map = palloc0(sizeof(AttrNumber) * (base->natts + 1));
+
+	for (int i = MVR_LOG_FIXED; i < log->natts; i++)
+	{
+		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
+
+		if (attnum > 0 && attnum <= base->natts &&
+			getBaseType(TupleDescAttr(base, attnum - 1)->atttypid) ==
+			TupleDescAttr(log, i)->atttypid)
+			map[attnum - 1] = i + 1;
+	}
+	return map;
+}
+
+/* ----------
+ * Creating
+ * ----------
+ */
+
+static void
+init_data_column(TupleDesc desc, AttrNumber attno, Form_pg_attribute base)
+{
+	char		name[NAMEDATALEN];
+
+	snprintf(name, sizeof(name), "c%d", base->attnum);
+	TupleDescInitEntry(desc, attno, name, getBaseType(base->atttypid), -1, 0);
+}
+
+static TupleDesc
+build_log_desc(Relation base, Bitmapset *columns)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(MVR_LOG_FIXED + bms_num_members(columns));
+	AttrNumber	attno = MVR_LOG_FIXED;
+	int			attnum = -1;
+
+	TupleDescInitEntry(desc, MVR_LOG_XID, "xid", XID8OID, -1, 0);
+	TupleDescInitEntry(desc, MVR_LOG_CID, "cid", CIDOID, -1, 0);
+	TupleDescInitEntry(desc, MVR_LOG_WEIGHT, "weight", INT4OID, -1, 0);
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		init_data_column(desc, ++attno,
+						 TupleDescAttr(RelationGetDescr(base), attnum - 1));
+	return desc;
+}
+
+/*
+ * Trimmed rows are dead rows that every reader passes over, so the number of
+ * them counts, not their share.
+ */
+static Datum
+build_log_options(void)
+{
+	List	   *options;
+
+	options = list_make2(makeDefElem("autovacuum_vacuum_scale_factor",
+									 (Node *) makeString("0"), -1),
+						 makeDefElem("autovacuum_vacuum_threshold",
+									 (Node *) makeString("10000"), -1));
+	return transformRelOptions((Datum) 0, options, NULL, NULL, false, false);
+}
+
+static void
+delete_table(Oid relid)
+{
+	ObjectAddress address;
+
+	ObjectAddressSet(address, RelationRelationId, relid);
+	performDeletion(&address, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_QUIETLY |
+					PERFORM_DELETION_SKIP_EXTENSIONS);
+}
+
+/* A log of ours whose base table went while nobody could tell us */
+static void
+delete_orphan(const char *name, Oid namespace)
+{
+	Oid			relid = get_relname_relid(name, namespace);
+
+	if (OidIsValid(relid) &&
+		getExtensionOfObject(RelationRelationId, relid) ==
+		get_extension_oid("matview_refresh", false))
+	{
+		delete_table(relid);
+		CommandCounterIncrement();
+	}
+}
+
+static Oid
+create_log(Relation base, Bitmapset *columns)
+{
+	Oid			namespace = mvr_catalog_get_namespace();
+	char		name[NAMEDATALEN];
+	Oid			log;
+
+	snprintf(name, sizeof(name), "log_%u", RelationGetRelid(base));
+	delete_orphan(name, namespace);
+	log = heap_create_with_catalog(name, namespace, InvalidOid, InvalidOid,
+								   InvalidOid, InvalidOid,
+								   mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
+								   build_log_desc(base, columns), NIL,
+								   RELKIND_RELATION, RELPERSISTENCE_PERMANENT,
+								   false, false, ONCOMMIT_NOOP,
+								   build_log_options(), false, false, true,
+								   InvalidOid, NULL);
+	CommandCounterIncrement();
+	NewRelationCreateToastTable(log, (Datum) 0);
+	mvr_catalog_own_by_extension(RelationRelationId, log);
+	mvr_catalog_store_log(RelationGetRelid(base), log);
+	CommandCounterIncrement();
+	return log;
+}
+
+/* ----------
+ * Adding columns
+ * ----------
+ */
+
+static AlterTableCmd *
+build_drop_command(Form_pg_attribute att)
+{
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+
+	command->subtype = AT_DropColumn;
+	command->name = pstrdup(NameStr(att->attname));
+	command->behavior = DROP_CASCADE;
+	return command;
+}
+
+static AlterTableCmd *
+build_add_command(Form_pg_attribute base)
+{
+	AlterTableCmd *command = makeNode(AlterTableCmd);
+	Oid			type = getBaseType(base->atttypid);
+
+	command->subtype = AT_AddColumn;
+	command->def = (Node *) makeColumnDef(psprintf("c%d", base->attnum), type,
+										  -1, get_typcollation(type));
+	return command;
+}
+
+/* What to alter so that the log has the columns; NIL if nothing */
+static List *
+build_alter_commands(Relation log, Relation base, Bitmapset *columns)
+{
+	TupleDesc	desc = RelationGetDescr(log);
+	AttrNumber *map = build_column_map(desc, RelationGetDescr(base));
+	List	   *commands = NIL;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+	{
+		if (map[attnum - 1] != 0)
+			continue;
+		for (int i = MVR_LOG_FIXED; i < desc->natts; i++)
+			if (mvr_change_log_get_attnum(desc, i + 1) == attnum)
+				commands = lappend(commands, build_drop_command(TupleDescAttr(desc, i)));
+		commands = lappend(commands,
+						   build_add_command(TupleDescAttr(RelationGetDescr(base),
+														   attnum - 1)));
+	}
+	return commands;
+}
+
+/* ALTER TABLE as the owner of the log, who need not be the caller */
+static void
+alter_log(Oid log, List *commands)
+{
+	Oid			user;
+	int			sec_context;
+
+	GetUserIdAndSecContext(&user, &sec_context);
+	SetUserIdAndSecContext(mvr_catalog_get_owner(),
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	AlterTableInternal(log, commands, false);
+	SetUserIdAndSecContext(user, sec_context);
+	CommandCounterIncrement();
+}
+
+static bool
+has_columns(Oid log, Relation base, Bitmapset *columns)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	List	   *commands = build_alter_commands(rel, base, columns);
+
+	table_close(rel, AccessShareLock);
+	return commands == NIL;
+}
+
+/*
+ * The base table's change log, created or given the columns it lacks.
+ *
+ * If there is anything to do, ShareRowExclusiveLock on the base table keeps
+ * out whoever wants to do the same, and writers until we commit.  Adding a
+ * column also waits for all who have written to the log, with whatever table
+ * they named: the rows they appended lack it, and a snapshot taken from here
+ * on sees them as consumed.
+ */
+Oid
+mvr_change_log_ensure(Relation base, Bitmapset *columns)
+{
+	Oid			log = mvr_catalog_lookup_log(RelationGetRelid(base));
+	Relation	rel;
+	List	   *commands;
+
+	if (OidIsValid(log) && has_columns(log, base, columns))
+		return log;
+
+	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
+	log = mvr_catalog_lookup_log(RelationGetRelid(base));
+	if (!OidIsValid(log))
+		return create_log(base, columns);
+
+	rel = table_open(log, AccessExclusiveLock);
+	commands = build_alter_commands(rel, base, columns);
+	table_close(rel, NoLock);
+	if (commands != NIL)
+		alter_log(log, commands);
+	return log;
+}
+
+/*
+ * Drop the change log of a base table, which may be gone already.  Triggers
+ * that are still there would go with it, and core takes AccessExclusiveLock on
+ * their tables for that: call mvr_capture_disarm first.
+ */
+void
+mvr_change_log_drop(Oid base)
+{
+	Oid			log = mvr_catalog_lookup_log(base);
+
+	if (!OidIsValid(log))
+		return;
+	mvr_catalog_delete_log(base);
+	CommandCounterIncrement();
+	delete_table(log);
+	CommandCounterIncrement();
+}
+
+/* ----------
+ * Appending
+ * ----------
+ */
+
+/*
+ * Prepare to append rows; "source" says for each column of the log where in
+ * the rows its value stands, or 0.  The log is open with RowExclusiveLock.
+ *
+ * nrows is about how many rows will come.  One row goes straight into the
+ * heap.  So do all if the server logs for decoding: only single inserts can be
+ * hidden from it.
+ */
+void
+mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
+							const AttrNumber *source, int64 nrows)
+{
+	int			natts = RelationGetDescr(log)->natts;
+	bool		is_decoded = RelationIsLogicallyLogged(log);
+
+	writer->log = log;
+	writer->source = source;
+	writer->cid = GetCurrentCommandId(true);
+	writer->options = is_decoded ? HEAP_INSERT_NO_LOGICAL : 0;
+	writer->values = palloc0(sizeof(Datum) * natts);
+	writer->nulls = palloc(sizeof(bool) * natts);
+	writer->last = 0;
+	for (int i = 0; i < natts; i++)
+	{
+		writer->nulls[i] = (i >= MVR_LOG_FIXED);
+		writer->last = Max(writer->last, source[i]);
+	}
+	writer->values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
+	writer->batch = NULL;
+	if (nrows > 1 && !is_decoded)
+	{
+		writer->batch = palloc(sizeof(MvrLogBatch));
+		writer->batch->context = AllocSetContextCreate(CurrentMemoryContext,
+													   "change log batch",
+													   ALLOCSET_DEFAULT_SIZES);
+		writer->batch->desc = CreateTupleDescCopy(RelationGetDescr(log));
+		writer->batch->nslots = writer->batch->nrows = 0;
+		writer->batch->nbytes = 0;
+	}
+}
+
+static void
+flush_batch(MvrLogWriter *writer)
+{
+	MvrLogBatch *batch = writer->batch;
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	heap_multi_insert(writer->log, batch->slots, batch->nrows, writer->cid,
+					  writer->options, NULL);
+	MemoryContextSwitchTo(old);
+	for (int i = 0; i < batch->nrows; i++)
+		ExecClearTuple(batch->slots[i]);
+	MemoryContextReset(batch->context);
+	batch->nrows = 0;
+	batch->nbytes = 0;
+}
+
+static void
+add_to_batch(MvrLogWriter *writer)
+{
+	MvrLogBatch *batch = writer->batch;
+	MemoryContext old;
+	HeapTuple	tuple;
+
+	if (batch->nrows == batch->nslots)
+		batch->slots[batch->nslots++] = MakeSingleTupleTableSlot(batch->desc,
+																 &TTSOpsHeapTuple);
+	old = MemoryContextSwitchTo(batch->context);
+	tuple = heap_form_tuple(batch->desc, writer->values, writer->nulls);
+	ExecStoreHeapTuple(tuple, batch->slots[batch->nrows++], true);
+	MemoryContextSwitchTo(old);
+	batch->nbytes += tuple->t_len;
+	if (batch->nrows == MAX_BATCH_ROWS || batch->nbytes > MAX_BATCH_BYTES)
+		flush_batch(writer);
+}
+
+/* Append one row of the base table, +1 if it appeared and -1 if it went */
+void
+mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
+{
+	int			natts = RelationGetDescr(writer->log)->natts;
+	HeapTuple	tuple;
+
+	if (writer->last > 0)
+		slot_getsomeattrs(row, writer->last);
+	for (int i = MVR_LOG_FIXED; i < natts; i++)
+	{
+		int			from = writer->source[i] - 1;
+
+		if (from < 0)
+			continue;
+		writer->values[i] = row->tts_values[from];
+		writer->nulls[i] = row->tts_isnull[from];
+	}
+	writer->values[MVR_LOG_WEIGHT - 1] = Int32GetDatum(weight);
+	if (writer->batch)
+	{
+		add_to_batch(writer);
+		return;
+	}
+	tuple = heap_form_tuple(RelationGetDescr(writer->log), writer->values,
+							writer->nulls);
+	heap_insert(writer->log, tuple, writer->cid, writer->options, NULL);
+	heap_freetuple(tuple);
+}
+
+void
+mvr_change_log_end_append(MvrLogWriter *writer)
+{
+	MvrLogBatch *batch = writer->batch;
+
+	if (batch)
+	{
+		if (batch->nrows > 0)
+			flush_batch(writer);
+		for (int i = 0; i < batch->nslots; i++)
+			ExecDropSingleTupleTableSlot(batch->slots[i]);
+		MemoryContextDelete(batch->context);
+		pfree(batch);
+	}
+	pfree(writer->values);
+	pfree(writer->nulls);
+}
+
+/* Append a rebuild mark */
+void
+mvr_change_log_append_mark(Oid log)
+{
+	Relation	rel = table_open(log, RowExclusiveLock);
+	AttrNumber *nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(rel)->natts);
+	MvrLogWriter writer;
+
+	mvr_change_log_begin_append(&writer, rel, nothing, 1);
+	mvr_change_log_append(&writer, NULL, 0);
+	mvr_change_log_end_append(&writer);
+	pfree(nothing);
+	table_close(rel, NoLock);
+}
+
+/* ----------
+ * Reading
+ * ----------
+ */
+
+/* A scan over the rows that a frontier does not cover */
+typedef struct NewRows
+{
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	const MvrFrontier *frontier;
+	FullTransactionId xid;		/* of the row found last */
+	CommandId	cid;
+	bool		is_covered;		/* the answer for these two */
+	int			nwriters;		/* 0, 1, or 2 if several wrote the new rows */
+	int			weight;			/* of the row found last */
+} NewRows;
+
+static void
+begin_new_rows(NewRows *rows, Relation log, const MvrFrontier *frontier,
+			   Snapshot snapshot)
+{
+	memset(rows, 0, sizeof(*rows));
+	rows->scan = table_beginscan(log, snapshot, 0, NULL);
+	rows->slot = table_slot_create(log, NULL);
+	rows->frontier = frontier;
+	rows->xid = InvalidFullTransactionId;
+}
+
+/* Who wrote the row in the slot, and is that covered?  Runs are long. */
+static bool
+is_row_covered(NewRows *rows)
+{
+	bool		isnull;
+	FullTransactionId xid = DatumGetFullTransactionId(slot_getattr(rows->slot, MVR_LOG_XID, &isnull));
+	CommandId	cid = DatumGetCommandId(slot_getattr(rows->slot, MVR_LOG_CID, &isnull));
+
+	if (cid != rows->cid || !FullTransactionIdEquals(xid, rows->xid))
+	{
+		rows->xid = xid;
+		rows->cid = cid;
+		rows->is_covered = mvr_frontier_covers(rows->frontier, xid, cid);
+		if (!rows->is_covered && rows->nwriters < 2)
+			rows->nwriters++;
+	}
+	return rows->is_covered;
+}
+
+/* Go to the next new row; false at the end */
+static bool
+fetch_new_row(NewRows *rows)
+{
+	bool		isnull;
+
+	while (table_scan_getnextslot(rows->scan, ForwardScanDirection, rows->slot))
+	{
+		if (is_row_covered(rows))
+			continue;
+		rows->weight = DatumGetInt32(slot_getattr(rows->slot, MVR_LOG_WEIGHT, &isnull));
+		return true;
+	}
+	return false;
+}
+
+static void
+end_new_rows(NewRows *rows)
+{
+	ExecDropSingleTupleTableSlot(rows->slot);
+	table_endscan(rows->scan);
+}
+
+/* A name for the weight column that no column of the base table has */
+static const char *
+choose_weight_name(TupleDesc base)
+{
+	char	   *name = "weight";
+
+	for (int i = 0, n = 0; i < base->natts; i++)
+	{
+		if (namestrcmp(&TupleDescAttr(base, i)->attname, name) == 0)
+		{
+			name = psprintf("weight_%d", ++n);
+			i = -1;
+		}
+	}
+	return name;
+}
+
+static MvrDelta *
+build_delta(Relation base, const MvrSource *source)
+{
+	TupleDesc	basedesc = RelationGetDescr(base);
+	MvrDelta   *delta = palloc0(sizeof(MvrDelta));
+	AttrNumber	position = 0;
+	int			attnum = -1;
+
+	delta->base = RelationGetRelid(base);
+	delta->name = psprintf("delta_%u", delta->base);
+	delta->natts = basedesc->natts;
+	delta->attmap = palloc0(sizeof(AttrNumber) * (basedesc->natts + 1));
+	delta->desc = CreateTemplateTupleDesc(bms_num_members(source->columns) + 1);
+	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
+	{
+		delta->attmap[attnum - 1] = ++position;
+		TupleDescCopyEntry(delta->desc, position, basedesc, attnum);
+	}
+	TupleDescInitEntry(delta->desc, position + 1, choose_weight_name(basedesc),
+					   INT4OID, -1, 0);
+	delta->rows = tuplestore_begin_heap(false, false, work_mem);
+	return delta;
+}
+
+/*
+ * Columns of the log in the order of the delta, whose last is the weight.
+ * NULL if the log lacks one.
+ */
+static AttrNumber *
+build_delta_map(Relation log, Relation base, const MvrSource *source)
+{
+	AttrNumber *columns = build_column_map(RelationGetDescr(log), RelationGetDescr(base));
+	AttrNumber *map = palloc(sizeof(AttrNumber) * (bms_num_members(source->columns) + 1));
+	int			n = 0;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
+	{
+		map[n] = columns[attnum - 1];
+		if (map[n++] == 0)
+			return NULL;
+	}
+	map[n] = MVR_LOG_WEIGHT;
+	return map;
+}
+
+static void
+put_row(MvrDelta *delta, TupleTableSlot *out, TupleTableSlot *row,
+		const AttrNumber *map)
+{
+	ExecClearTuple(out);
+	for (int i = 0; i < delta->desc->natts; i++)
+		out->tts_values[i] = slot_getattr(row, map[i], &out->tts_isnull[i]);
+	ExecStoreVirtualTuple(out);
+	tuplestore_puttupleslot(delta->rows, out);
+	delta->nrows++;
+}
+
+/* Read all new rows; returns whether there was a rebuild mark among them */
+static bool
+collect_rows(MvrDelta *delta, NewRows *rows, const AttrNumber *map)
+{
+	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
+	bool		marked = false;
+
+	while (!marked && fetch_new_row(rows))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (rows->weight == 0)
+			marked = true;
+		else
+			put_row(delta, out, rows->slot, map);
+	}
+	ExecDropSingleTupleTableSlot(out);
+	return marked;
+}
+
+/*
+ * Replace the rows by what is left when rows that went meet the same rows that
+ * appeared: several writers may have moved a row to and fro.
+ */
+static void
+net_rows(MvrDelta *delta)
+{
+	int			nrow = delta->desc->natts - 1;
+	TupleDesc	rowdesc = CreateTemplateTupleDesc(nrow);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
+	MvrZset    *zset;
+	MvrZsetRow	row;
+	bool		isnull;
+
+	for (int i = 1; i <= nrow; i++)
+		TupleDescCopyEntry(rowdesc, i, delta->desc, i);
+	zset = mvr_zset_begin(rowdesc, NULL, 0, NULL);
+	while (tuplestore_gettupleslot(delta->rows, true, false, slot))
+		mvr_zset_put(zset, slot,
+					 DatumGetInt32(slot_getattr(slot, nrow + 1, &isnull)),
+					 NULL, NULL);
+	tuplestore_end(delta->rows);
+	delta->rows = tuplestore_begin_heap(false, false, work_mem);
+	delta->nrows = 0;
+	while (mvr_zset_next(zset, &row))
+	{
+		bool		appeared = (row.change == MVR_ROW_INSERTED);
+		TupleTableSlot *left = appeared ? row.row : row.old;
+
+		if (row.change == MVR_ROW_SAME)
+			continue;
+		ExecClearTuple(out);
+		slot_getallattrs(left);
+		memcpy(out->tts_values, left->tts_values, sizeof(Datum) * nrow);
+		memcpy(out->tts_isnull, left->tts_isnull, sizeof(bool) * nrow);
+		out->tts_values[nrow] = Int32GetDatum(appeared ? 1 : -1);
+		out->tts_isnull[nrow] = false;
+		ExecStoreVirtualTuple(out);
+		tuplestore_puttupleslot(delta->rows, out);
+		delta->nrows++;
+	}
+	mvr_zset_end(zset);
+	ExecDropSingleTupleTableSlot(slot);
+	ExecDropSingleTupleTableSlot(out);
+}
+
+/*
+ * The changes of a base table that the active snapshot sees and the frontier
+ * does not cover.
+ *
+ * Sets *marked to whether the rows cannot tell what the base table holds: then
+ * the view must be recomputed, and the delta is incomplete.  Keeps
+ * AccessShareLock on the log, since large values stay where they are.
+ */
+MvrDelta *
+mvr_change_log_read(Relation base, const MvrSource *source,
+					const MvrFrontier *frontier, bool *marked)
+{
+	Relation	log = table_open(source->log, AccessShareLock);
+	AttrNumber *map = build_delta_map(log, base, source);
+	MvrDelta   *delta = build_delta(base, source);
+	NewRows		rows;
+
+	*marked = (map == NULL);
+	if (map)
+	{
+		begin_new_rows(&rows, log, frontier, GetActiveSnapshot());
+		*marked = collect_rows(delta, &rows, map);
+		if (!*marked && rows.nwriters > 1)
+			net_rows(delta);
+		end_new_rows(&rows);
+	}
+	table_close(log, NoLock);
+	return delta;
+}
+
+/* How many rows, marks among them, would mvr_change_log_read look at? */
+int64
+mvr_change_log_count(Oid log, const MvrFrontier *frontier)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	NewRows		rows;
+	int64		count = 0;
+
+	begin_new_rows(&rows, rel, frontier, GetActiveSnapshot());
+	while (fetch_new_row(&rows))
+	{
+		CHECK_FOR_INTERRUPTS();
+		count++;
+	}
+	end_new_rows(&rows);
+	table_close(rel, AccessShareLock);
+	return count;
+}
+
+/* ----------
+ * Trimming
+ * ----------
+ */
+
+/* Rows that nobody needs any more */
+typedef struct Consumed
+{
+	ItemPointerData *tids;
+	int64		ntids;
+	int64		maxtids;
+	int64		nrows;			/* of all rows seen */
+} Consumed;
+
+static List *
+list_frontiers(Oid base)
+{
+	List	   *views = mvr_catalog_list_views(base);
+	List	   *frontiers = NIL;
+	ListCell   *lc;
+
+	foreach(lc, views)
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
+
+		if (tracked && tracked->frontier.valid)
+			frontiers = lappend(frontiers, &tracked->frontier);
+	}
+	return frontiers;
+}
+
+static bool
+is_covered_by_all(List *frontiers, TupleTableSlot *row)
+{
+	bool		isnull;
+	FullTransactionId xid = DatumGetFullTransactionId(slot_getattr(row, MVR_LOG_XID, &isnull));
+	CommandId	cid = DatumGetCommandId(slot_getattr(row, MVR_LOG_CID, &isnull));
+
+	foreach_ptr(MvrFrontier, frontier, frontiers)
+		if (!mvr_frontier_covers(frontier, xid, cid))
+			return false;
+	return true;
+}
+
+static void
+note_consumed(Consumed *consumed, ItemPointer tid)
+{
+	if (consumed->ntids == consumed->maxtids)
+	{
+		consumed->maxtids = Max(1024, consumed->maxtids * 2);
+		consumed->tids = consumed->tids == NULL ?
+			palloc(sizeof(ItemPointerData) * consumed->maxtids) :
+			repalloc_huge(consumed->tids,
+						  sizeof(ItemPointerData) * consumed->maxtids);
+	}
+	consumed->tids[consumed->ntids++] = *tid;
+}
+
+static void
+collect_consumed(Consumed *consumed, Relation log, List *frontiers)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(log, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(log, NULL);
+
+	memset(consumed, 0, sizeof(*consumed));
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		consumed->nrows++;
+		if (is_covered_by_all(frontiers, slot))
+			note_consumed(consumed, &slot->tts_tid);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Delete what every view has consumed, if that is much of the log.
+ *
+ * Call it last, when the new frontier is stored.  Does nothing if the lock is
+ * not free: another session trims, or a view is about to get its first
+ * frontier.  The lock comes first, the frontiers are read under it: else that
+ * view could commit in between, and lose what it has not consumed.  The
+ * snapshot is the latest whatever the isolation level, so no row is found that
+ * the last trimmer has deleted.
+ */
+void
+mvr_change_log_trim(Oid base)
+{
+	Oid			log = mvr_catalog_lookup_log(base);
+	Relation	rel;
+	Consumed	consumed;
+
+	if (!OidIsValid(log) ||
+		!ConditionalLockRelationOid(log, ShareUpdateExclusiveLock))
+		return;
+	rel = table_open(log, NoLock);
+	collect_consumed(&consumed, rel, list_frontiers(base));
+	if (consumed.ntids >= TRIM_MIN_ROWS || consumed.ntids * 2 >= consumed.nrows)
+		for (int64 i = 0; i < consumed.ntids; i++)
+			simple_heap_delete(rel, &consumed.tids[i]);
+	table_close(rel, NoLock);
+}

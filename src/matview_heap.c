@@ -1,0 +1,380 @@
+/*
+ * matview_heap.c
+ *		The only writer of view and state storage.
+ *
+ * Core lets no DML near a materialized view, so rows are written through the
+ * table and index access methods directly.  The relation is none of a query's
+ * range table (index 0 in InitResultRelInfo), so the executor looks for no
+ * permissions on it; the caller has checked them.
+ *
+ * Locks: the view is held in ExclusiveLock, so nobody else writes it and
+ * readers go on; a state table in RowExclusiveLock, which only the refresh of
+ * its view takes, under the view's lock.  So a row that was found is the last
+ * version, and a conflict is an internal error.
+ *
+ * Rows are found with SnapshotSelf: what this refresh has written so far
+ * counts, whatever snapshot the query runs with.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/nbtree.h"
+#include "access/reloptions.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/heap.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "catalog/toasting.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "matview_refresh.h"
+
+/* Open a view or state table to write it */
+MvrHeap *
+mvr_heap_open(Oid relid, LOCKMODE lockmode)
+{
+	MvrHeap    *heap = palloc0(sizeof(MvrHeap));
+
+	heap->rel = table_open(relid, lockmode);
+	heap->estate = CreateExecutorState();
+	heap->info = makeNode(ResultRelInfo);
+	InitResultRelInfo(heap->info, heap->rel, 0, NULL, 0);
+	ExecOpenIndices(heap->info, false);
+	heap->found = table_slot_create(heap->rel, NULL);
+	return heap;
+}
+
+/* Close it; locks are kept until the end of the transaction */
+void
+mvr_heap_close(MvrHeap *heap)
+{
+	if (heap->scan)
+		index_endscan(heap->scan);
+	if (heap->index)
+		index_close(heap->index, NoLock);
+	ExecDropSingleTupleTableSlot(heap->found);
+	ExecCloseIndices(heap->info);
+	FreeExecutorState(heap->estate);
+	table_close(heap->rel, NoLock);
+	pfree(heap);
+}
+
+/* ----------
+ * Finding
+ * ----------
+ */
+
+/* Find rows by equality on all key columns of a btree index */
+void
+mvr_heap_set_index(MvrHeap *heap, Oid index)
+{
+	heap->index = index_open(index, RowExclusiveLock);
+	heap->nkeys = IndexRelationGetNumberOfKeyAttributes(heap->index);
+	heap->keys = palloc(sizeof(AttrNumber) * heap->nkeys);
+	heap->scankeys = palloc(sizeof(ScanKeyData) * heap->nkeys);
+	for (int i = 0; i < heap->nkeys; i++)
+	{
+		Oid			type = heap->index->rd_opcintype[i];
+		Oid			operator = get_opfamily_member(heap->index->rd_opfamily[i],
+												   type, type, BTEqualStrategyNumber);
+
+		heap->keys[i] = heap->index->rd_index->indkey.values[i];
+		ScanKeyEntryInitialize(&heap->scankeys[i], 0, i + 1, BTEqualStrategyNumber,
+							   InvalidOid, heap->index->rd_indcollation[i],
+							   get_opcode(operator), (Datum) 0);
+	}
+	heap->scan = mvr_compat_index_beginscan(heap->rel, heap->index, SnapshotSelf,
+											heap->nkeys);
+}
+
+/* Begin to look for the rows with these key values; NULL finds NULL */
+void
+mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < heap->nkeys; i++)
+	{
+		heap->scankeys[i].sk_flags = nulls[i] ? SK_ISNULL | SK_SEARCHNULL : 0;
+		heap->scankeys[i].sk_argument = nulls[i] ? (Datum) 0 : values[i];
+	}
+	index_rescan(heap->scan, heap->scankeys, heap->nkeys, NULL, 0);
+}
+
+/* The next row found goes to heap->found; false if there is none */
+bool
+mvr_heap_next(MvrHeap *heap)
+{
+	return index_getnext_slot(heap->scan, ForwardScanDirection, heap->found);
+}
+
+/* The row at a tid goes to heap->found; false if it is gone */
+bool
+mvr_heap_fetch(MvrHeap *heap, ItemPointer tid)
+{
+	return ItemPointerIsValid(tid) &&
+		table_tuple_fetch_row_version(heap->rel, tid, SnapshotSelf, heap->found);
+}
+
+/* ----------
+ * Writing
+ * ----------
+ */
+
+/* slot->tts_tid tells where the row went */
+void
+mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot)
+{
+	table_tuple_insert(heap->rel, slot, GetCurrentCommandId(true), 0, NULL);
+	if (heap->info->ri_NumIndices > 0)
+		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
+												 false, 0));
+	ResetPerTupleExprContext(heap->estate);
+	heap->inserted++;
+}
+
+/* slot->tts_tid tells where the row went */
+void
+mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot)
+{
+	TU_UpdateIndexes which;
+	ItemPointerData old = *tid;
+
+	simple_table_tuple_update(heap->rel, &old, slot, GetActiveSnapshot(), &which);
+	if (heap->info->ri_NumIndices > 0 && mvr_compat_needs_indexes(which))
+		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
+												 true, which));
+	ResetPerTupleExprContext(heap->estate);
+	heap->updated++;
+}
+
+void
+mvr_heap_delete(MvrHeap *heap, ItemPointer tid)
+{
+	ItemPointerData old = *tid;
+
+	simple_table_tuple_delete(heap->rel, &old, GetActiveSnapshot());
+	heap->deleted++;
+}
+
+/* ----------
+ * Indexes
+ * ----------
+ */
+
+/*
+ * Does a unique index tell rows apart by columns whose "=" means the same
+ * image?  Then a row that changes has the same key before and after, as the
+ * Z-set sees it.
+ */
+static bool
+is_key_index(Relation index)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		!form->indisready || index->rd_rel->relam != BTREE_AM_OID ||
+		RelationGetIndexPredicate(index) != NIL)
+		return false;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		Oid			type = index->rd_opcintype[i];
+
+		if (form->indkey.values[i] <= 0 ||
+			!OidIsValid(get_opfamily_proc(index->rd_opfamily[i], type, type,
+										  BTEQUALIMAGE_PROC)) ||
+			!DatumGetBool(OidFunctionCall1Coll(get_opfamily_proc(index->rd_opfamily[i],
+																 type, type,
+																 BTEQUALIMAGE_PROC),
+											   index->rd_indcollation[i],
+											   ObjectIdGetDatum(type))))
+			return false;
+	}
+	return true;
+}
+
+/* A unique index by which the rows of a view can be found, or InvalidOid */
+Oid
+mvr_heap_lookup_key_index(Relation view)
+{
+	List	   *indexes = RelationGetIndexList(view);
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (!OidIsValid(result) && is_key_index(index))
+			result = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
+/* Does an index have all these columns among its key columns? */
+static bool
+has_key_columns(Relation index, Bitmapset *columns)
+{
+	Bitmapset  *left = bms_copy(columns);
+
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		if (index->rd_index->indkey.values[i] > 0)
+			left = bms_del_member(left, index->rd_index->indkey.values[i]);
+	return bms_is_empty(left);
+}
+
+/*
+ * Is there a unique index on the view, other than "index" and those over all
+ * of "columns", if any?  Then a row may be inserted only when all rows that go
+ * are gone.
+ */
+bool
+mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
+{
+	List	   *indexes = RelationGetIndexList(view);
+	bool		result = false;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	other;
+
+		if (lfirst_oid(lc) == index)
+			continue;
+		other = index_open(lfirst_oid(lc), AccessShareLock);
+		if (other->rd_index->indisunique &&
+			(columns == NULL || !has_key_columns(other, columns)))
+			result = true;
+		index_close(other, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
+/* CREATE INDEX on one column or expression, as the relation's owner */
+static Oid
+create_index(Relation rel, const char *name, IndexElem *elem)
+{
+	IndexStmt  *stmt = makeNode(IndexStmt);
+
+	stmt->idxname = pstrdup(name);
+	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
+								  pstrdup(RelationGetRelationName(rel)), -1);
+	stmt->accessMethod = "btree";
+	stmt->indexParams = list_make1(elem);
+	stmt->transformed = true;
+	return mvr_compat_define_index(RelationGetRelid(rel), stmt).objectId;
+}
+
+static IndexElem *
+make_index_elem(char *name, Node *expr)
+{
+	IndexElem  *elem = makeNode(IndexElem);
+
+	elem->name = name;
+	elem->expr = expr;
+	return elem;
+}
+
+/*
+ * CREATE INDEX ON view (matview.row_hash(view.*)): finds the rows of a view
+ * that has no key.  It is the view's, in its schema, and goes with the
+ * extension.  The caller holds ExclusiveLock on the view; the ShareLock that
+ * this takes is weaker.
+ */
+Oid
+mvr_heap_create_row_index(Relation view)
+{
+	Oid			argtypes[] = {RECORDOID};
+	Oid			function = LookupFuncName(list_make2(makeString("matview"),
+													 makeString("row_hash")),
+										  1, argtypes, false);
+	Var		   *row = makeVar(1, InvalidAttrNumber, view->rd_rel->reltype, -1,
+							  InvalidOid, 0);
+	FuncExpr   *hash = makeFuncExpr(function, INT8OID, list_make1(row), InvalidOid,
+									InvalidOid, COERCE_EXPLICIT_CALL);
+	char	   *name = ChooseRelationName(RelationGetRelationName(view), NULL,
+										  "row_hash_idx", RelationGetNamespace(view),
+										  false);
+	ObjectAddress index,
+				extension;
+
+	ObjectAddressSet(index, RelationRelationId,
+					 create_index(view, name, make_index_elem(NULL, (Node *) hash)));
+	ObjectAddressSet(extension, ExtensionRelationId,
+					 get_extension_oid("matview_refresh", false));
+	recordDependencyOn(&index, &extension, DEPENDENCY_AUTO_EXTENSION);
+	CommandCounterIncrement();
+	return index.objectId;
+}
+
+/* ----------
+ * State tables
+ * ----------
+ */
+
+static Datum
+build_state_options(void)
+{
+	Datum		fillfactor = CStringGetTextDatum("fillfactor=80");
+
+	return PointerGetDatum(construct_array(&fillfactor, 1, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/*
+ * Create the state table of a view, without its index.  It goes with the view
+ * and with the extension.  It is the extension owner's, since it is none of
+ * the user's business.
+ */
+Oid
+mvr_heap_create_state(Relation view, TupleDesc desc)
+{
+	char	   *name = psprintf("state_%u", RelationGetRelid(view));
+	Datum		options = build_state_options();
+	ObjectAddress state,
+				owner;
+	Oid			relid;
+
+	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
+									 InvalidOid, InvalidOid, InvalidOid,
+									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
+									 desc, NIL, RELKIND_RELATION,
+									 RELPERSISTENCE_PERMANENT, false, false,
+									 ONCOMMIT_NOOP, options, false, true, false,
+									 InvalidOid, NULL);
+	CommandCounterIncrement();
+	NewRelationCreateToastTable(relid, (Datum) 0);
+	mvr_catalog_own_by_extension(RelationRelationId, relid);
+	ObjectAddressSet(state, RelationRelationId, relid);
+	ObjectAddressSet(owner, RelationRelationId, RelationGetRelid(view));
+	recordDependencyOn(&state, &owner, DEPENDENCY_AUTO);
+	CommandCounterIncrement();
+	return relid;
+}
+
+/* The index on a state table's hash, by which groups are found */
+Oid
+mvr_heap_create_state_index(Oid state)
+{
+	Relation	rel = table_open(state, ShareLock);
+	char	   *name = psprintf("%s_hash_idx", RelationGetRelationName(rel));
+	Oid			index = create_index(rel, name, make_index_elem("hash", NULL));
+
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+	return index;
+}

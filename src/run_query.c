@@ -1,0 +1,113 @@
+/*
+ * run_query.c
+ *		Plan a Query tree and run it, row by row into a function.
+ *
+ * Queries run with the active snapshot, which the refresh has taken after its
+ * locks, and as the current user, who is the view's owner by then.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "optimizer/optimizer.h"
+#include "tcop/dest.h"
+#include "tcop/tcopprot.h"
+#include "utils/queryenvironment.h"
+#include "utils/snapmgr.h"
+
+#include "matview_refresh.h"
+
+typedef struct RowReceiver
+{
+	DestReceiver pub;
+	MvrRowFunction function;
+	void	   *arg;
+} RowReceiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	receiver->function(slot, receiver->arg);
+	return true;
+}
+
+static void
+start_receiving(DestReceiver *self pg_attribute_unused(),
+				int operation pg_attribute_unused(),
+				TupleDesc desc pg_attribute_unused())
+{
+}
+
+static void
+stop_receiving(DestReceiver *self pg_attribute_unused())
+{
+}
+
+/* Make rows known to queries by name.  The tuplestore stays the caller's. */
+void
+mvr_run_query_add_rows(QueryEnvironment *env, const char *name, TupleDesc desc,
+					   Tuplestorestate *rows, int64 nrows)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+
+	enr->md.name = pstrdup(name);
+	enr->md.reliddesc = InvalidOid;
+	enr->md.tupdesc = desc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = nrows;
+	enr->reldata = rows;
+	register_ENR(env, enr);
+}
+
+/* An environment in which queries find the deltas of base tables */
+QueryEnvironment *
+mvr_run_query_environment(List *deltas)
+{
+	QueryEnvironment *env = create_queryEnv();
+
+	foreach_ptr(MvrDelta, delta, deltas)
+		mvr_run_query_add_rows(env, delta->name, delta->desc, delta->rows,
+							   delta->nrows);
+	return env;
+}
+
+/* The query is modified */
+PlannedStmt *
+mvr_run_query_plan(Query *query)
+{
+	return pg_plan_query(query, "", CURSOR_OPT_PARALLEL_OK, NULL);
+}
+
+/*
+ * Run a plan and call the function for each row.  The plan may be parallel, so
+ * the function may insert rows, but not update or delete any, unless the query
+ * reads an ephemeral named relation (which no parallel plan does).
+ */
+uint64
+mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
+			  void *arg)
+{
+	RowReceiver receiver = {
+		.pub = {
+			.receiveSlot = receive_row,
+			.rStartup = start_receiving,
+			.rShutdown = stop_receiving,
+			.rDestroy = stop_receiving,
+			.mydest = DestNone
+		},
+		.function = function,
+		.arg = arg
+	};
+	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
+									   InvalidSnapshot, &receiver.pub, NULL, env, 0);
+	uint64		processed;
+
+	ExecutorStart(desc, 0);
+	mvr_compat_executor_run(desc);
+	processed = desc->estate->es_processed;
+	ExecutorFinish(desc);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	return processed;
+}

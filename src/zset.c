@@ -1,0 +1,531 @@
+/*
+ * zset.c
+ *		Collect rows with weights, hand out what is left of them.
+ *
+ * A multiset of rows in which a row may count negatively is called a Z-set
+ * (Budiu et al., "DBSP: Automatic Incremental View Maintenance", VLDB 2023).
+ * Deltas are Z-sets; so is "query minus view", whose rows are the differences.
+ *
+ * Rows are sorted by a hash of their key (of all columns, without a key), and
+ * within a hash those that went come before those that appeared.  The sort
+ * spills to disk, so size is no concern.  Of one hash only the distinct rows
+ * that went are held in memory; rows that appeared stream past them:
+ *
+ *	equal to one that went		the two cancel: MVR_ROW_SAME
+ *	key equal to one that went	MVR_ROW_UPDATED
+ *	otherwise					MVR_ROW_INSERTED
+ *
+ * and what went and met nothing is MVR_ROW_DELETED.  Should several rows share
+ * a key, an update may be handed out where another row would have cancelled
+ * what it replaces; the sum is right all the same.
+ *
+ * A row is compared by its binary image, since users see the difference
+ * between values that "=" calls equal, and some types have no "=".  Columns
+ * behind the row (the "payload") travel with it and are not compared.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/tuplesort.h"
+#include "utils/typcache.h"
+
+#include "matview_refresh.h"
+
+/* Columns before the row in what is sorted */
+#define SORT_HASH		1
+#define SORT_WEIGHT		2
+#define SORT_TID		3
+#define SORT_FIXED		3
+
+/* A distinct row of the current hash that went, and how often */
+typedef struct Went
+{
+	TupleTableSlot *slot;		/* sorted tuple */
+	int64		count;			/* how often, not yet met */
+	ItemPointerData *tids;		/* where, if that is known */
+	int64		maxtids;
+} Went;
+
+struct MvrZset
+{
+	int			nrow;			/* columns of a row */
+	int			nkeys;			/* 0: the whole row is the key */
+	AttrNumber *keys;
+	TupleDesc	sortdesc;
+	Tuplesortstate *sort;
+	bool		sorted;
+	TupleTableSlot *in;			/* row on its way into the sort */
+	TupleTableSlot *ahead;		/* next sorted tuple, if not empty */
+	TupleTableSlot *current;	/* the one handed out as "row" */
+	TupleTableSlot *row;		/* virtual slots that callers see */
+	TupleTableSlot *old;
+	int64		hash;			/* of the rows in "went" */
+	Went	   *went;
+	int			nwent;
+	int			maxwent;
+	MemoryContext context;		/* for the zset's life */
+};
+
+PG_FUNCTION_INFO_V1(mvr_row_hash);
+
+/* ----------
+ * Binary images
+ * ----------
+ */
+
+/*
+ * The bits of a pass-by-value datum that a tuple keeps.  The rest depends on
+ * whether the value has been through a tuple yet (think of an oid, which is
+ * sign-extended when fetched and not when computed).
+ */
+static uint64
+stored_bits(Datum value, int attlen)
+{
+	switch (attlen)
+	{
+		case 1:
+			return (uint8) value;
+		case 2:
+			return (uint16) value;
+		case 4:
+			return (uint32) value;
+		default:
+			return value;
+	}
+}
+
+static int64
+hash_datum(Datum value, bool isnull, Form_pg_attribute att, uint64 seed)
+{
+	if (isnull)
+		return hash_bytes_uint32_extended(0, seed);
+	if (att->attbyval)
+	{
+		uint64		bits = stored_bits(value, att->attlen);
+
+		return hash_bytes_extended((unsigned char *) &bits, sizeof(bits), seed);
+	}
+	if (att->attlen == -1)
+	{
+		struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
+		uint64		hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(flat),
+											   VARSIZE_ANY_EXHDR(flat), seed);
+
+		if ((Pointer) flat != DatumGetPointer(value))
+			pfree(flat);
+		return hash;
+	}
+	return hash_bytes_extended((unsigned char *) DatumGetPointer(value),
+							   datumGetSize(value, false, att->attlen), seed);
+}
+
+/*
+ * Hash of the binary image of some columns of a row, or of its first natts
+ * columns if attnos is NULL.  Indexes hold these values: never change it.
+ */
+int64
+mvr_zset_hash(TupleTableSlot *slot, int natts, const AttrNumber *attnos)
+{
+	uint64		hash = 0;
+
+	for (int i = 0; i < natts; i++)
+	{
+		int			attno = attnos ? attnos[i] : i + 1;
+		bool		isnull;
+		Datum		value = slot_getattr(slot, attno, &isnull);
+
+		hash = hash_datum(value, isnull,
+						  TupleDescAttr(slot->tts_tupleDescriptor, attno - 1),
+						  hash + i + 1);
+	}
+	return (int64) hash;
+}
+
+/* SQL: matview.row_hash(record), the same over all columns of a row */
+Datum
+mvr_row_hash(PG_FUNCTION_ARGS)
+{
+	HeapTupleHeader record = PG_GETARG_HEAPTUPLEHEADER(0);
+	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record),
+											  HeapTupleHeaderGetTypMod(record));
+	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
+	HeapTupleData tuple;
+	uint64		hash = 0;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = record;
+	heap_deform_tuple(&tuple, desc, values, nulls);
+	for (int i = 0; i < desc->natts; i++)
+		hash = hash_datum(values[i], nulls[i], TupleDescAttr(desc, i), hash + i + 1);
+	ReleaseTupleDesc(desc);
+	pfree(values);
+	pfree(nulls);
+	PG_FREE_IF_COPY(record, 0);
+	PG_RETURN_INT64((int64) hash);
+}
+
+static bool
+is_same_datum(Datum a, Datum b, Form_pg_attribute att)
+{
+	if (att->attbyval)
+		return stored_bits(a, att->attlen) == stored_bits(b, att->attlen);
+	return datum_image_eq(a, b, false, att->attlen);
+}
+
+/* Do two slots agree in a run of columns, at different places perhaps? */
+static bool
+is_same_image(TupleTableSlot *a, int a_first, TupleTableSlot *b, int b_first,
+			  int natts)
+{
+	slot_getsomeattrs(a, a_first + natts);
+	slot_getsomeattrs(b, b_first + natts);
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(a->tts_tupleDescriptor, a_first + i);
+
+		if (a->tts_isnull[a_first + i] != b->tts_isnull[b_first + i])
+			return false;
+		if (!a->tts_isnull[a_first + i] &&
+			!is_same_datum(a->tts_values[a_first + i], b->tts_values[b_first + i], att))
+			return false;
+	}
+	return true;
+}
+
+/* Are the first natts columns of two rows alike, bit for bit? */
+bool
+mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts)
+{
+	return is_same_image(a, 0, b, 0, natts);
+}
+
+static bool
+is_same_key(MvrZset *zset, TupleTableSlot *a, TupleTableSlot *b)
+{
+	for (int i = 0; i < zset->nkeys; i++)
+	{
+		int			at = SORT_FIXED + zset->keys[i] - 1;
+
+		if (!is_same_image(a, at, b, at, 1))
+			return false;
+	}
+	return true;
+}
+
+/* ----------
+ * Putting rows in
+ * ----------
+ */
+
+static TupleDesc
+build_joined_desc(int nfixed, TupleDesc row, TupleDesc payload)
+{
+	int			npayload = payload ? payload->natts : 0;
+	TupleDesc	desc = CreateTemplateTupleDesc(nfixed + row->natts + npayload);
+
+	for (int i = 0; i < row->natts; i++)
+		TupleDescCopyEntry(desc, nfixed + i + 1, row, i + 1);
+	for (int i = 0; i < npayload; i++)
+		TupleDescCopyEntry(desc, nfixed + row->natts + i + 1, payload, i + 1);
+	return desc;
+}
+
+/*
+ * Begin a Z-set of rows, with payload columns or NULL.  The nkeys columns in
+ * "keys" tell rows apart; with none, a row has no other identity than itself
+ * and nothing is handed out as updated.
+ */
+MvrZset *
+mvr_zset_begin(TupleDesc row, TupleDesc payload, int nkeys, const AttrNumber *keys)
+{
+	MvrZset    *zset = palloc0(sizeof(MvrZset));
+	AttrNumber	attnos[] = {SORT_HASH, SORT_WEIGHT};
+	Oid			operators[] = {Int8LessOperator, Int4LessOperator};
+	Oid			collations[] = {InvalidOid, InvalidOid};
+	bool		nulls_first[] = {false, false};
+	TupleDesc	seen = build_joined_desc(0, row, payload);
+
+	zset->context = CurrentMemoryContext;
+	zset->nrow = row->natts;
+	zset->nkeys = nkeys;
+	zset->keys = palloc(sizeof(AttrNumber) * (nkeys + 1));
+	for (int i = 0; i < nkeys; i++)
+		zset->keys[i] = keys[i];
+	zset->sortdesc = build_joined_desc(SORT_FIXED, row, payload);
+	TupleDescInitEntry(zset->sortdesc, SORT_HASH, "hash", INT8OID, -1, 0);
+	TupleDescInitEntry(zset->sortdesc, SORT_WEIGHT, "weight", INT4OID, -1, 0);
+	TupleDescInitEntry(zset->sortdesc, SORT_TID, "tid", TIDOID, -1, 0);
+	zset->in = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsVirtual);
+	zset->ahead = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsMinimalTuple);
+	zset->current = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsMinimalTuple);
+	zset->row = MakeSingleTupleTableSlot(seen, &TTSOpsVirtual);
+	zset->old = MakeSingleTupleTableSlot(seen, &TTSOpsVirtual);
+	zset->sort = tuplesort_begin_heap(zset->sortdesc, 2, attnos, operators,
+									  collations, nulls_first, work_mem, NULL,
+									  TUPLESORT_NONE);
+	return zset;
+}
+
+/*
+ * Add a row of weight +1 or -1.  tid says where a row that went stands, or is
+ * NULL; payload may be NULL for a row that went.
+ */
+void
+mvr_zset_put(MvrZset *zset, TupleTableSlot *row, int weight, ItemPointer tid,
+			 TupleTableSlot *payload)
+{
+	TupleTableSlot *in = zset->in;
+	int			npayload = zset->sortdesc->natts - SORT_FIXED - zset->nrow;
+	int64		hash = zset->nkeys > 0 ?
+		mvr_zset_hash(row, zset->nkeys, zset->keys) :
+		mvr_zset_hash(row, zset->nrow, NULL);
+
+	ExecClearTuple(in);
+	slot_getsomeattrs(row, zset->nrow);
+	memcpy(in->tts_values + SORT_FIXED, row->tts_values, sizeof(Datum) * zset->nrow);
+	memcpy(in->tts_isnull + SORT_FIXED, row->tts_isnull, sizeof(bool) * zset->nrow);
+	for (int i = 0; i < npayload; i++)
+	{
+		int			at = SORT_FIXED + zset->nrow + i;
+
+		in->tts_values[at] = 0;
+		in->tts_isnull[at] = true;
+		if (payload)
+			in->tts_values[at] = slot_getattr(payload, i + 1, &in->tts_isnull[at]);
+	}
+	in->tts_values[SORT_HASH - 1] = Int64GetDatum(hash);
+	in->tts_values[SORT_WEIGHT - 1] = Int32GetDatum(weight);
+	in->tts_values[SORT_TID - 1] = PointerGetDatum(tid);
+	in->tts_isnull[SORT_HASH - 1] = false;
+	in->tts_isnull[SORT_WEIGHT - 1] = false;
+	in->tts_isnull[SORT_TID - 1] = (tid == NULL);
+	ExecStoreVirtualTuple(in);
+	tuplesort_puttupleslot(zset->sort, in);
+}
+
+/* ----------
+ * Handing rows out
+ * ----------
+ */
+
+static int64
+get_hash(TupleTableSlot *sorted)
+{
+	bool		isnull;
+
+	return DatumGetInt64(slot_getattr(sorted, SORT_HASH, &isnull));
+}
+
+static int
+get_weight(TupleTableSlot *sorted)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(sorted, SORT_WEIGHT, &isnull));
+}
+
+static void
+fetch_ahead(MvrZset *zset)
+{
+	if (!zset->sorted)
+	{
+		tuplesort_performsort(zset->sort);
+		zset->sorted = true;
+	}
+	if (!tuplesort_gettupleslot(zset->sort, true, true, zset->ahead, NULL))
+		ExecClearTuple(zset->ahead);
+}
+
+/* Show the row part of a sorted tuple in a slot that callers see */
+static TupleTableSlot *
+show_row(TupleTableSlot *shown, TupleTableSlot *sorted)
+{
+	int			natts = shown->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(shown);
+	slot_getallattrs(sorted);
+	memcpy(shown->tts_values, sorted->tts_values + SORT_FIXED, sizeof(Datum) * natts);
+	memcpy(shown->tts_isnull, sorted->tts_isnull + SORT_FIXED, sizeof(bool) * natts);
+	return ExecStoreVirtualTuple(shown);
+}
+
+/* A free place for a distinct row that went, its slot kept from earlier use */
+static Went *
+add_went(MvrZset *zset)
+{
+	Went	   *went;
+
+	if (zset->nwent == zset->maxwent)
+	{
+		int			newmax = Max(zset->maxwent * 2, 4);
+
+		zset->went = zset->maxwent == 0 ? palloc0(sizeof(Went) * newmax) :
+			repalloc(zset->went, sizeof(Went) * newmax);
+		memset(zset->went + zset->maxwent, 0, sizeof(Went) * (newmax - zset->maxwent));
+		zset->maxwent = newmax;
+	}
+	went = &zset->went[zset->nwent++];
+	if (went->slot == NULL)
+		went->slot = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsMinimalTuple);
+	went->count = 0;
+	return went;
+}
+
+static Went *
+lookup_same(MvrZset *zset, TupleTableSlot *sorted)
+{
+	for (int i = 0; i < zset->nwent; i++)
+		if (is_same_image(zset->went[i].slot, SORT_FIXED, sorted, SORT_FIXED,
+						  zset->nrow))
+			return &zset->went[i];
+	return NULL;
+}
+
+/* Remember one more row that went, where it stands if that is known */
+static void
+note_went(MvrZset *zset, TupleTableSlot *sorted)
+{
+	MemoryContext old = MemoryContextSwitchTo(zset->context);
+	Went	   *went = lookup_same(zset, sorted);
+	bool		isnull;
+	Datum		tid;
+
+	if (went == NULL)
+	{
+		went = add_went(zset);
+		ExecCopySlot(went->slot, sorted);
+	}
+	tid = slot_getattr(sorted, SORT_TID, &isnull);
+	if (!isnull)
+	{
+		if (went->count >= went->maxtids)
+		{
+			int64		newmax = Max(went->maxtids * 2, 2);
+
+			went->tids = went->maxtids == 0 ?
+				palloc(sizeof(ItemPointerData) * newmax) :
+				repalloc_huge(went->tids, sizeof(ItemPointerData) * newmax);
+			went->maxtids = newmax;
+		}
+		went->tids[went->count] = *(ItemPointer) DatumGetPointer(tid);
+	}
+	went->count++;
+	MemoryContextSwitchTo(old);
+}
+
+/* Hand out one of the rows that went, and forget it */
+static void
+take_went(MvrZset *zset, Went *went, MvrZsetRow *result)
+{
+	bool		isnull;
+
+	went->count--;
+	slot_getattr(went->slot, SORT_TID, &isnull);
+	if (isnull)
+		ItemPointerSetInvalid(&result->tid);
+	else
+		result->tid = went->tids[went->count];
+	result->old = show_row(zset->old, went->slot);
+}
+
+/* What a row that appeared comes to, given the rows of its hash that went */
+static void
+meet_appeared(MvrZset *zset, MvrZsetRow *result)
+{
+	Went	   *went = lookup_same(zset, zset->current);
+
+	result->row = show_row(zset->row, zset->current);
+	if (went && went->count > 0)
+	{
+		take_went(zset, went, result);
+		result->change = MVR_ROW_SAME;
+		return;
+	}
+	for (int i = 0; i < zset->nwent && zset->nkeys > 0; i++)
+	{
+		if (zset->went[i].count > 0 &&
+			is_same_key(zset, zset->went[i].slot, zset->current))
+		{
+			take_went(zset, &zset->went[i], result);
+			result->change = MVR_ROW_UPDATED;
+			return;
+		}
+	}
+	result->old = NULL;
+	result->change = MVR_ROW_INSERTED;
+}
+
+/*
+ * Hand out the next row; false at the end.  Its slots are good until the next
+ * call.
+ */
+bool
+mvr_zset_next(MvrZset *zset, MvrZsetRow *result)
+{
+	if (!zset->sorted)
+		fetch_ahead(zset);
+
+	for (;;)
+	{
+		bool		is_new_hash = TTS_EMPTY(zset->ahead) ||
+			get_hash(zset->ahead) != zset->hash;
+
+		while (is_new_hash && zset->nwent > 0)
+		{
+			Went	   *went = &zset->went[zset->nwent - 1];
+
+			if (went->count > 0)
+			{
+				take_went(zset, went, result);
+				result->row = NULL;
+				result->change = MVR_ROW_DELETED;
+				return true;
+			}
+			zset->nwent--;
+		}
+		if (TTS_EMPTY(zset->ahead))
+			return false;
+		zset->hash = get_hash(zset->ahead);
+
+		if (get_weight(zset->ahead) < 0)
+		{
+			note_went(zset, zset->ahead);
+			fetch_ahead(zset);
+		}
+		else
+		{
+			TupleTableSlot *swap = zset->current;
+
+			zset->current = zset->ahead;
+			zset->ahead = swap;
+			fetch_ahead(zset);
+			meet_appeared(zset, result);
+			return true;
+		}
+	}
+}
+
+void
+mvr_zset_end(MvrZset *zset)
+{
+	tuplesort_end(zset->sort);
+	ExecDropSingleTupleTableSlot(zset->in);
+	ExecDropSingleTupleTableSlot(zset->ahead);
+	ExecDropSingleTupleTableSlot(zset->current);
+	ExecDropSingleTupleTableSlot(zset->row);
+	ExecDropSingleTupleTableSlot(zset->old);
+	for (int i = 0; i < zset->maxwent; i++)
+		if (zset->went[i].slot)
+			ExecDropSingleTupleTableSlot(zset->went[i].slot);
+}
