@@ -17,7 +17,7 @@ CREATE TABLE products (
     stock integer NOT NULL
 );
 INSERT INTO products
-SELECT i, 'category ' || i % 100, (100 + (hashint4(i) & 1048575) % 99900) / 100.0, i % 1000
+SELECT i, 'category ' || (hashint4(i + 7) & 1048575) % 100, (100 + (hashint4(i) & 1048575) % 99900) / 100.0, i % 1000
   FROM generate_series(1, 1000000) i;
 ALTER TABLE products ADD PRIMARY KEY (id);
 

@@ -440,3 +440,47 @@ stop_server() {
 	done
 	SERVER_PID=
 }
+
+# ----------------------------------------------------------------------
+# Measuring, in the inner half
+# ----------------------------------------------------------------------
+
+sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+
+# quarter_of_memory MAX -- for shared_buffers; MAX in MB
+quarter_of_memory() {
+	awk -v max="$1" '/^MemTotal/ { m = $2 / 4096; print int(m > max ? max : m) "MB" }' \
+		/proc/meminfo
+}
+
+# start_reader DIR QUERY -- run a query 500 times a second until stop_reader
+start_reader() {
+	READER_DIR=$1/reader
+	rm -rf "$READER_DIR"
+	mkdir -p "$READER_DIR"
+	echo "$2;" >"$READER_DIR/query.sql"
+	PGAPPNAME=reader pgbench -n -T 36000 -R 500 -l --log-prefix="$READER_DIR/log" \
+		-f "$READER_DIR/query.sql" >"$READER_DIR/out" 2>&1 &
+	READER=$!
+	until [ "$(sql -c "SELECT count(*) FROM pg_stat_activity
+	                    WHERE application_name = 'reader' AND query LIKE 'SELECT %'")" = 1 ]; do
+		kill -0 "$READER" 2>/dev/null || { cat "$READER_DIR/out" >&2 && die "no reader"; }
+		sleep 0.1
+	done
+	sleep 0.3
+}
+
+# stop_reader SINCE -- sets LONGEST_WAIT, in ms, of those that ended after SINCE
+#
+# A wait counts from the moment the query's turn came, so one that queued
+# behind another that had to wait counts in full.
+stop_reader() {
+	sleep 0.2
+	# what pgbench's own clock sends when the time is up
+	kill -ALRM "$READER"
+	wait "$READER" || { cat "$READER_DIR/out" >&2 && die "the reader failed"; }
+	export LONGEST_WAIT
+	LONGEST_WAIT=$(cat "$READER_DIR"/log* | awk -v since="$1" '
+		$5 + $6 / 1e6 >= since && $3 > longest { longest = $3 }
+		END { if (NR == 0) exit 1; printf "%.3f\n", longest / 1000 }')
+}

@@ -16,8 +16,6 @@ RESULTS=$OUT/results			# view|method|mode|milliseconds|rows|wait
 CHANGES=0
 BEGAN=$SECONDS
 
-sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
-
 # step TEXT COMMAND... -- say what happens, and how long it took
 step() {
 	local text=$1 began
@@ -33,13 +31,8 @@ build() {
 	build_extension "$OUT/build.log" || { tail -n 40 "$OUT/build.log" >&2 && die "build failed"; }
 }
 
-# A quarter of the memory, at most 1 GB.
-shared_buffers() {
-	awk '/^MemTotal/ { m = $2 / 4096; print int(m > 1024 ? 1024 : m) "MB" }' /proc/meminfo
-}
-
 start() {
-	start_server "$OUT/server" "shared_buffers = $(shared_buffers)" \
+	start_server "$OUT/server" "shared_buffers = $(quarter_of_memory 1024)" \
 		"synchronous_commit = off" "max_wal_size = 8GB" "checkpoint_timeout = 1h" \
 		"work_mem = 64MB" "maintenance_work_mem = 256MB" "autovacuum = off" || exit 1
 }
@@ -55,28 +48,13 @@ change() {
 # Measuring
 # ----------------------------------------------------------------------
 
-start_reader() {
+# lookup VIEW -- what the reader asks
+lookup() {
 	case $1 in
-	user_stats) echo "SELECT * FROM user_stats WHERE country = 'country 7';" ;;
-	product_stats) echo "SELECT * FROM product_stats WHERE category = 'category 7';" ;;
-	order_details) echo "SELECT * FROM order_details WHERE order_id = 7;" ;;
-	esac >"$OUT/read.sql"
-	rm -f "$OUT"/read.log*
-	pgbench -n -T 3600 -R 500 -l --log-prefix="$OUT/read.log" -f "$OUT/read.sql" \
-		>"$OUT/reader" 2>&1 &
-	READER=$!
-	sleep 0.5
-}
-
-# stop_reader SINCE -- prints the longest wait, in ms, that ended after SINCE
-stop_reader() {
-	sleep 0.2
-	# what pgbench's own clock sends it when its time is up
-	kill -ALRM "$READER"
-	wait "$READER" || { cat "$OUT/reader" >&2 && die "the reader failed"; }
-	cat "$OUT"/read.log* | awk -v since="$1" '
-		$5 + $6 / 1e6 >= since && $3 > longest { longest = $3 }
-		END { if (NR == 0) exit 1; printf "%.3f\n", longest / 1000 }'
+	user_stats) echo "SELECT * FROM user_stats WHERE country = 'country 7'" ;;
+	product_stats) echo "SELECT * FROM product_stats WHERE category = 'category 7'" ;;
+	order_details) echo "SELECT * FROM order_details WHERE order_id = 7" ;;
+	esac
 }
 
 # times FILE -- the sum of what psql's \timing printed
@@ -84,9 +62,9 @@ times() { awk '/^Time: / { ms += $2 } END { printf "%.3f\n", ms }' "$1"; }
 
 # by_core VIEW METHOD -- a REFRESH, in a transaction that tells what it wrote
 by_core() {
-	local since rows wait
+	local since rows
 
-	start_reader "$1"
+	start_reader "$OUT" "$(lookup "$1")"
 	since=$(date +%s.%N)
 	sql >"$OUT/psql" <<-SQL
 		\\timing on
@@ -98,28 +76,28 @@ by_core() {
 		\\timing on
 		COMMIT;
 	SQL
-	wait=$(stop_reader "$since")
+	stop_reader "$since"
 	if [[ $2 = *CONCURRENTLY* ]]; then
 		rows=$(sed -n 's/^rows|//p' "$OUT/psql")
 	else
 		rows=$(sql -c "SELECT count(*) FROM $1")
 	fi
-	echo "$1|$2||$(times "$OUT/psql")|$rows|$wait" >>"$RESULTS"
+	echo "$1|$2||$(times "$OUT/psql")|$rows|$LONGEST_WAIT" >>"$RESULTS"
 }
 
 # by_us VIEW METHOD
 by_us() {
-	local since wait mode rows
+	local since mode rows
 
-	start_reader "$1"
+	start_reader "$OUT" "$(lookup "$1")"
 	since=$(date +%s.%N)
 	sql >"$OUT/psql" <<-SQL
 		\\timing on
 		SELECT 'mode', mode, rows_inserted + rows_updated + rows_deleted FROM $2('$1');
 	SQL
-	wait=$(stop_reader "$since")
+	stop_reader "$since"
 	IFS='|' read -r _ mode rows < <(grep '^mode|' "$OUT/psql")
-	echo "$1|$2|$mode|$(times "$OUT/psql")|$rows|$wait" >>"$RESULTS"
+	echo "$1|$2|$mode|$(times "$OUT/psql")|$rows|$LONGEST_WAIT" >>"$RESULTS"
 }
 
 all_views() {
@@ -151,7 +129,7 @@ show() {
 			return s
 		}
 		function duration(ms) {
-			return ms >= 1000 ? sprintf("%.2f s ", ms / 1000) : sprintf("%.1f ms", ms)
+			return ms >= 1000 ? sprintf("%.2f  s", ms / 1000) : sprintf("%.1f ms", ms)
 		}
 		BEGIN {
 			printf "\n%s, %s rows\n", view, commas(count)
@@ -197,7 +175,7 @@ check_all() {
 
 mkdir -p "$OUT"
 make_installation
-say "matview_refresh on $(postgres --version | sed 's/^postgres (PostgreSQL) /PostgreSQL /'), $(nproc) cores, $(shared_buffers) shared_buffers"
+say "matview_refresh on $(postgres --version | sed 's/^postgres (PostgreSQL) /PostgreSQL /'), $(nproc) cores, $(quarter_of_memory 1024) shared_buffers"
 say "(a private server in $OUT, gone when this ends)"
 say
 step "building the extension" build
