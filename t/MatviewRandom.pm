@@ -125,7 +125,7 @@ sub make_view
 	my ($self, $s) = @_;
 	$s //= 0;
 	my $v;
-	for (1 .. 5)
+	for (1 .. 6)
 	{
 		my @mats = grep { chance(25) } grep { !$_->{over_view} } @{ $self->{views} };
 		@mats = () if !chance(15);
@@ -137,7 +137,7 @@ sub make_view
 			may_fail => '22');
 		next if $state ne '';
 		my $n = $empty ? 0 : $self->{runner}->value($s, "SELECT count(*) FROM $name");
-		if ($n > $MAX_ROWS)
+		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)))
 		{
 			$self->step($s, 'do', "DROP MATERIALIZED VIEW $name");
 			next;
@@ -211,7 +211,7 @@ sub refresh
 	my %rest = (
 		oracle => "WITH v AS MATERIALIZED (SELECT $row AS r FROM $v->{n} AS t),\n"
 		  . " q AS MATERIALIZED (SELECT $row AS r FROM ($v->{sql}) AS t)\n"
-		  . 'SELECT (SELECT count(*) FROM (TABLE q EXCEPT ALL TABLE v) AS x), (SELECT count(*) FROM (TABLE v EXCEPT ALL TABLE q) AS x)',
+		  . 'SELECT (SELECT count(*) FROM (TABLE q EXCEPT ALL TABLE v) AS x), (SELECT count(*) FROM (TABLE v EXCEPT ALL TABLE q) AS x), (SELECT count(*) FROM v)',
 		view => $v->{n});
 	$rest{fuzzy} = 1 if grep { $_->{fz} } @{ $v->{cols} };
 	$rest{check} = "SELECT missing, extra FROM matview.check($name)" if !$self->{core};

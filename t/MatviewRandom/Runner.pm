@@ -7,7 +7,7 @@
 #	kind	do, copy, refresh or oracle
 #	sql		the statement
 #	data	lines of a COPY
-#	oracle	(refresh) query that must return 0, 0, and the view's row count
+#	oracle	(refresh) query that must return 0, 0, and then the view's row count
 #	check	(refresh) query that must return 0, 0
 #	fuzzy	(refresh) some columns show one of several equal values
 #	count	(refresh) query for the row count, run before and after
@@ -115,6 +115,8 @@ sub try
 	else
 	{
 		$ok = $dbh->do($sql);
+		$self->{stats}{ $ok > 0 ? 'writes that wrote' : 'writes of no row' }++
+		  if $ok && $sql =~ /^(?:INSERT|UPDATE|DELETE|MERGE)/;
 	}
 	return ('', $rows) if $ok;
 	my ($state, $message) = ($dbh->state, $dbh->errstr // '');
@@ -219,7 +221,8 @@ sub judge
 		return $state if $state eq '40001' || $state eq '57014' || $state eq '55P03';
 		$self->fail("$what " . error_sign($state, $said), "$state: $said", $step);
 	}
-	my ($missing, $extra) = @{ $said->[0] };
+	my ($missing, $extra, $rows) = @{ $said->[0] };
+	$self->{stats}{'refreshes of an empty view'}++ if $what eq 'contents' && $rows == 0;
 	return '' if !$missing && !$extra;
 	my $text = "$missing missing, $extra extra";
 	if ($what eq 'contents' && $step->{oracle} =~ /^(.*\))\nSELECT .*/s)

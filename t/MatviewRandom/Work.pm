@@ -26,7 +26,7 @@ sub fill_steps
 	my @steps;
 	for my $t (@tables)
 	{
-		my $n = pick(0, 6, 9, 12, 18, 25);
+		my $n = chance(4) ? 0 : pick(8, 12, 16, 20, 30);
 		push @steps, [ do => insert_sql($t, $t->{n}, map { any_row($t, $_) } 1 .. $n) ] if $n;
 	}
 	return @steps;
@@ -49,7 +49,7 @@ sub target_of
 sub where
 {
 	my ($t, $alias) = @_;
-	my $how = weighted(id => 30, k => 22, share => 28, any => 18, all => 2);
+	my $how = weighted(id => 30, k => 22, share => 28, any => 18, all => 1);
 	return "$alias.id = " . (1 + roll(30)) if $how eq 'id';
 	return "$alias.k = " . roll(6) if $how eq 'k';
 	return "$alias.id % 5 = " . roll(5) if $how eq 'share';
@@ -103,9 +103,9 @@ sub assignments
 
 sub insert_values
 {
-	my ($t, $into) = @_;
+	my ($t, $into, $n) = @_;
 	my @rows;
-	for (1 .. 1 + roll(4))
+	for (1 .. $n // 1 + roll(5))
 	{
 		my $row = any_row($t, new_id($t));
 		push @rows, $row;
@@ -258,7 +258,7 @@ sub dml_steps
 	{
 		my $what = target_of($t);
 		return ([ do => "TRUNCATE $what CASCADE" ],
-			chance(60) ? [ do => insert_values($t, $t->{n}) ] : ());
+			chance(80) ? [ do => insert_values($t, $t->{n}, 8) ] : ());
 	}
 	if ($how eq 'replica')
 	{
