@@ -69,6 +69,8 @@ typedef bool TU_UpdateIndexes;
  * ----------
  */
 #if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #define mvr_compat_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
 #else
 #define mvr_compat_executor_run(desc) \

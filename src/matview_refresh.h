@@ -25,6 +25,7 @@
 
 #include "access/transam.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "storage/itemptr.h"
@@ -308,6 +309,7 @@ extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 extern PlannedStmt *mvr_run_query_plan(Query *query);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);
+extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
 
 /* ----------
  * matview_heap.c: the only writer of view and state storage
@@ -387,6 +389,10 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  * ----------
  */
 extern Relation mvr_refresh_open_view(Oid view, LOCKMODE lockmode);
+extern Oid	mvr_refresh_get_view_argument(FunctionCallInfo fcinfo);
+extern int	mvr_refresh_become_owner(Relation view, Oid *save_userid,
+									 int *save_context);
+extern void mvr_refresh_become_again(int level, Oid userid, int context);
 extern void mvr_refresh_untrack(Oid view);
 
 #endif							/* MATVIEW_REFRESH_H */

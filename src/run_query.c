@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "commands/explain.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
@@ -110,4 +111,22 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
 	return processed;
+}
+
+/* The plan as EXPLAIN shows it; the query is not run */
+char *
+mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env)
+{
+	ExplainState *es = NewExplainState();
+	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
+									   InvalidSnapshot, None_Receiver, NULL, env, 0);
+
+	ExecutorStart(desc, EXEC_FLAG_EXPLAIN_ONLY);
+	es->costs = true;
+	ExplainBeginOutput(es);
+	ExplainPrintPlan(es, desc);
+	ExplainEndOutput(es);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	return es->str->data;
 }
