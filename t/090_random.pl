@@ -18,7 +18,8 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time sleep);
+use DBI;
 use MatviewRandom;
 use MatviewRandom::History;
 
@@ -51,22 +52,47 @@ my %args = (
 $args{connstr} =~ s/ /;/g;
 my $random = MatviewRandom->new(%args);
 
-# A clean database for the next case, whatever the last one left
+# A clean database for the next case, whatever the last one left; if that was
+# a crash, the server needs a while
 sub clean
 {
-	$node->poll_query_until('postgres', 'SELECT true');
-	my $left = $node->safe_psql('random',
-		q(SELECT format('ROLLBACK PREPARED %L;', gid) FROM pg_prepared_xacts));
-	$node->safe_psql('random', $left) if $left;
-	$node->safe_psql('random',
-		q(SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'random' AND backend_type = 'client backend' AND pid <> pg_backend_pid()));
-	return if $node->psql('random', 'SET client_min_messages = error; DROP SCHEMA IF EXISTS randomized CASCADE') == 0
-	  && ($core || $node->safe_psql('random', 'SELECT count(*) FROM matview.tracked_views') eq '0');
-	$node->safe_psql('postgres', 'DROP DATABASE random');
-	$node->safe_psql('postgres', 'CREATE DATABASE random');
-	$node->safe_psql('random', 'CREATE EXTENSION matview_refresh') if !$core;
-	$node->safe_psql('random', 'CREATE EXTENSION amcheck') if $amcheck;
+	for my $try (1 .. 100)
+	{
+		return if eval { try_clean(); 1 };
+		die $@ if $try == 100;
+		sleep 0.1;
+	}
 	return;
+}
+
+sub try_clean
+{
+	my $admin = sub { return query('postgres', @_) };
+	my $gids = query('random', 'SELECT gid FROM pg_prepared_xacts');
+	query('random', "ROLLBACK PREPARED '$_->[0]'") for @$gids;
+	$admin->(q(SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'random' AND backend_type = 'client backend'));
+	return if eval {
+		query('random', 'DROP SCHEMA IF EXISTS randomized CASCADE');
+		$core || query('random', 'SELECT count(*) FROM matview.tracked_views')->[0][0] == 0;
+	};
+	$admin->('DROP DATABASE IF EXISTS random WITH (FORCE)');
+	$admin->('CREATE DATABASE random');
+	query('random', 'CREATE EXTENSION matview_refresh') if !$core;
+	query('random', 'CREATE EXTENSION amcheck') if $amcheck;
+	return;
+}
+
+sub query
+{
+	my ($database, $sql) = @_;
+	(my $connstr = $args{connstr}) =~ s/dbname=.*/dbname=$database/;
+	my $dbh = DBI->connect("dbi:Pg:$connstr", undef, undef, { RaiseError => 1, PrintError => 0, PrintWarn => 0 });
+	$dbh->do('SET client_min_messages = error');
+	my $sth = $dbh->prepare($sql, { pg_direct => 1 });
+	$sth->execute;
+	my $rows = $sth->{NUM_OF_FIELDS} ? $sth->fetchall_arrayref : [];
+	$dbh->disconnect;
+	return $rows;
 }
 
 my $dir = $PostgreSQL::Test::Utils::log_path // '.';
@@ -108,7 +134,7 @@ sub run_seed
 	}
 	elsif ($core)
 	{
-		$node->safe_psql('random', 'SET client_min_messages = error; DROP SCHEMA IF EXISTS randomized CASCADE');
+		query('random', 'DROP SCHEMA randomized CASCADE');
 	}
 	return;
 }

@@ -78,7 +78,7 @@ sub play
 
 	my $emit = sub { my $state = $self->step(0, 'do', $_[0]); die "$state: $_[0]\n" if $state ne ''; };
 	$emit->('CREATE SCHEMA randomized');
-	$self->use_schema($_) for 0 .. $SESSIONS - 1;
+	$self->use_settings($_) for 0 .. $SESSIONS - 1;
 	$self->{tables} = [ make_tables($emit, $self->{version}) ];
 	$self->step(0, @$_) for fill_steps(@{ $self->{tables} });
 	$self->make_plain_view for 1 .. weighted(0 => 4, 1 => 4, 2 => 2);
@@ -92,10 +92,10 @@ sub play
 	return;
 }
 
-sub use_schema
+# The same planner settings for all sessions
+sub use_settings
 {
 	my ($self, $s) = @_;
-	$self->step($s, 'do', 'SET search_path = randomized, public');
 	if ($s == 0)
 	{
 		my @plans = ('enable_hashjoin = off', 'enable_mergejoin = off', 'enable_nestloop = off', 'enable_seqscan = off',
@@ -431,8 +431,8 @@ sub final_checks
 {
 	my ($self) = @_;
 	my $of_views = q(FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_am AS a ON a.oid = x.relam WHERE c.relkind = 'm' AND c.relnamespace = 'randomized'::regnamespace AND a.amname = 'btree');
-	$self->step(0, 'do', "SELECT bt_index_check(x.oid, true) $of_views") if $self->{amcheck};
-	$self->step(0, 'oracle', q(SELECT count(*), 0 FROM pg_class AS c, LATERAL verify_heapam(c.oid) AS h WHERE c.relkind = 'm' AND c.relispopulated AND c.relnamespace = 'randomized'::regnamespace))
+	$self->step(0, 'do', "SELECT public.bt_index_check(x.oid, true) $of_views") if $self->{amcheck};
+	$self->step(0, 'oracle', q(SELECT count(*), 0 FROM pg_class AS c, LATERAL public.verify_heapam(c.oid) AS h WHERE c.relkind = 'm' AND c.relispopulated AND c.relnamespace = 'randomized'::regnamespace))
 	  if $self->{amcheck};
 	return if $self->{core};
 

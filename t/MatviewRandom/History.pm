@@ -18,6 +18,7 @@ sub write_history
 	my ($file, $title, @steps) = @_;
 	open my $out, '>:encoding(UTF-8)', $file or die "$file: $!";
 	print $out "-- $_\n" for split /\n/, $title;
+	print $out "\n$_;\n" for @MatviewRandom::Runner::SETTINGS;
 	for my $step (@steps)
 	{
 		my @flags = grep { $step->{$_} } qw(fuzzy idle);

@@ -32,6 +32,10 @@ my %LEGAL_WRITE = map { $_ => 1 } qw(
   55P03 40001 40P01 23505 23503 23514 23502 21000 27000 22003 55006 57014
   42P01 42P07 42809 2BP01 42P16 42P17 42704 55000 3B001);
 
+our @SETTINGS = (
+	'SET client_min_messages = error', 'SET lock_timeout = 20', 'SET statement_timeout = 20000',
+	'SET jit = off', 'SET matview.swap_timeout = 20', 'SET search_path = randomized');
+
 sub new
 {
 	my ($class, %args) = @_;
@@ -56,9 +60,7 @@ sub connect
 	my $dbh = DBI->connect("dbi:Pg:$self->{connstr}", undef, undef,
 		{ RaiseError => 0, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 })
 	  or die "cannot connect: $DBI::errstr\n";
-	$dbh->do($_)
-	  for 'SET client_min_messages = error', 'SET lock_timeout = 20', 'SET statement_timeout = 20000',
-	  'SET jit = off', 'SET matview.swap_timeout = 20';
+	$dbh->do($_) for @SETTINGS;
 	return $dbh;
 }
 
