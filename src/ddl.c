@@ -6,10 +6,11 @@
  * registry only for objects that the command has just dropped or written, so
  * the right to that command is the right to this.
  *
- * DROP: objects of ours that hang on a dropped view or base table go by
- * dependency (state table and index with the view, change log and triggers
- * with the base table).  What dependencies cannot count is the last view that
- * reads a change log; and registry rows are just rows.
+ * DROP: state tables and change logs are members of the extension, for
+ * pg_dump and DROP EXTENSION.  So they cannot depend on a view or base table
+ * as well, or dropping that would want to drop the extension: they are dropped
+ * here, when the view is gone or with the last view that reads them.  Triggers
+ * go with their tables.
  *
  * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
  * relfilenode, which the next refresh would notice.  With CONCURRENTLY it

@@ -188,6 +188,9 @@ mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 	}
 	if (later && desc)
 		insert_later(&writer, later, desc);
+	ExecDropSingleTupleTableSlot(writer.row);
+	if (state)
+		ExecDropSingleTupleTableSlot(writer.group);
 	mvr_zset_end(context.zset);
 }
 

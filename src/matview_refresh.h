@@ -203,9 +203,9 @@ extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
  * ----------
  */
 extern const char *mvr_capture_refusal(Relation base);
-extern void mvr_capture_arm(Relation base, Oid log);
+extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_disarm(Oid base);
-extern int64 mvr_capture_shape(Relation base, Oid log);
+extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 
 /* ----------
  * analyze.c: a view's query -> stage, or the reason why not

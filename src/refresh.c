@@ -227,7 +227,7 @@ arm_source(MvrUse *use, Oid userid)
 	source->log = mvr_change_log_ensure(base, use->columns);
 	mvr_capture_arm(base, source->log);
 	CommandCounterIncrement();
-	source->shape = mvr_capture_shape(base, source->log);
+	source->shape = mvr_capture_shape(base, source->log, source->columns);
 	table_close(base, NoLock);
 	return source;
 }
@@ -241,7 +241,8 @@ drop_relation(Oid relid)
 	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
 		return;
 	ObjectAddressSet(object, RelationRelationId, relid);
-	performDeletion(&object, DROP_RESTRICT, PERFORM_DELETION_INTERNAL);
+	performDeletion(&object, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
 	CommandCounterIncrement();
 }
 
@@ -350,7 +351,7 @@ is_source_armed(Refresh *refresh, MvrSource *source)
 		!bms_equal(use->columns, source->columns))
 		return false;
 	base = table_open(source->base, NoLock);
-	shape = mvr_capture_shape(base, source->log);
+	shape = mvr_capture_shape(base, source->log, source->columns);
 	table_close(base, NoLock);
 	return shape != 0 && shape == source->shape;
 }

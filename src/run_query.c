@@ -12,6 +12,7 @@
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
+#include "utils/memutils.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
 
@@ -22,6 +23,7 @@ typedef struct RowReceiver
 	DestReceiver pub;
 	MvrRowFunction function;
 	void	   *arg;
+	MemoryContext context;		/* reset after each row */
 } RowReceiver;
 
 static bool
@@ -29,7 +31,11 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
 	receiver->function(slot, receiver->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->context);
 	return true;
 }
 
@@ -81,9 +87,10 @@ mvr_run_query_plan(Query *query)
 }
 
 /*
- * Run a plan and call the function for each row.  The plan may be parallel, so
- * the function may insert rows, but not update or delete any, unless the query
- * reads an ephemeral named relation (which no parallel plan does).
+ * Run a plan and call the function for each row, in a memory context that is
+ * reset after it.  The plan may be parallel, so the function may insert rows,
+ * but not update or delete any, unless the query reads an ephemeral named
+ * relation (which no parallel plan does).
  */
 uint64
 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
@@ -98,7 +105,9 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 			.mydest = DestNone
 		},
 		.function = function,
-		.arg = arg
+		.arg = arg,
+		.context = AllocSetContextCreate(CurrentMemoryContext, "matview row",
+										 ALLOCSET_DEFAULT_SIZES)
 	};
 	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
 									   InvalidSnapshot, &receiver.pub, NULL, env, 0);
@@ -110,6 +119,7 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
+	MemoryContextDelete(receiver.context);
 	return processed;
 }
 
