@@ -779,6 +779,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
+		delta->nread = delta->nrows;
 		if (!*marked && scan.nwriters > 1)
 			net_rows(delta);
 		end_log_scan(&scan);

@@ -188,6 +188,15 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 #define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
 #endif
 
+/* What the executor checks the rights of a query by, and how */
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_list_rights(query) ((query)->rteperminfos)
+#define mvr_compat_check_rights(rights) ExecCheckPermissions(NIL, rights, true)
+#else
+#define mvr_compat_list_rights(query) ((query)->rtable)
+#define mvr_compat_check_rights(rights) ExecCheckRTPerms(rights, true)
+#endif
+
 /* 15: blanking an entry of the range table may lose its permission check */
 #if PG_VERSION_NUM >= 160000
 #define mvr_compat_has_perms(rte) false

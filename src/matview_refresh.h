@@ -166,6 +166,7 @@ typedef struct MvrDelta
 	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
 	int			natts;			/* length of attmap */
 	int64		nrows;
+	int64		nread;			/* before they were netted */
 } MvrDelta;
 
 /* Appends rows to a log; for capture.c, private otherwise */
@@ -308,6 +309,7 @@ extern QueryEnvironment *mvr_run_query_environment(List *deltas);
 extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 								   TupleDesc desc, Tuplestorestate *rows,
 								   int64 nrows);
+extern void mvr_run_query_check_rights(Query *query);
 extern PlannedStmt *mvr_run_query_plan(Query *query);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);

@@ -66,6 +66,7 @@ typedef struct Refresh
 	MvrTracked *tracked;		/* NULL if not tracked */
 	bool		may_store;		/* a frontier may be stored at the end */
 	List	   *deltas;
+	int64		nread;			/* log rows consumed, before netting */
 
 	/* for the result row and the history */
 	const char *mode;
@@ -541,6 +542,7 @@ read_deltas(Refresh *refresh)
 
 		table_close(base, NoLock);
 		refresh->changes += delta->nrows;
+		refresh->nread += delta->nread;
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
 		if (marked && reason == NULL)
@@ -860,8 +862,10 @@ static void
 record_refresh(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
+	bool		is_none = strcmp(refresh->mode, "none") == 0;
 
-	if (strcmp(refresh->mode, "none") == 0)
+	/* changes that came to nothing are consumed all the same */
+	if (is_none && refresh->nread == 0)
 		return;
 	if (tracked)
 	{
@@ -872,9 +876,11 @@ record_refresh(Refresh *refresh)
 		CommandCounterIncrement();
 		trim_logs(refresh);
 	}
-	mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
-							   refresh->reason, refresh->inserted, refresh->updated,
-							   refresh->deleted, refresh->changes, refresh->started);
+	if (!is_none)
+		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
+								   refresh->reason, refresh->inserted,
+								   refresh->updated, refresh->deleted,
+								   refresh->changes, refresh->started);
 }
 
 /* ----------
@@ -899,6 +905,7 @@ run_refresh(Oid view, Refresh *refresh)
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	refresh->tracked = mvr_catalog_lookup_view(view);
+	mvr_run_query_check_rights(refresh->stage->query);
 	prepare_tracking(refresh, userid);
 	refresh->may_store = can_store_frontier(refresh);
 

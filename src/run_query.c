@@ -9,6 +9,7 @@
 
 #include "commands/explain.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
@@ -77,6 +78,34 @@ mvr_run_query_environment(List *deltas)
 		mvr_run_query_add_rows(env, delta->name, delta->desc, delta->rows,
 							   delta->nrows);
 	return env;
+}
+
+static bool
+collect_rights(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		List	  **rights = context;
+
+		*rights = list_concat(*rights, mvr_compat_list_rights((Query *) node));
+		return query_tree_walker((Query *) node, collect_rights, context, 0);
+	}
+	return expression_tree_walker(node, collect_rights, context);
+}
+
+/*
+ * Check that a query, expanded but not planned, may be run.  A query over the
+ * deltas alone would not notice that a right has been revoked.
+ */
+void
+mvr_run_query_check_rights(Query *query)
+{
+	List	   *rights = NIL;
+
+	collect_rights((Node *) query, &rights);
+	mvr_compat_check_rights(rights);
 }
 
 /* The query is modified */
