@@ -1,7 +1,8 @@
 -- Every change of a base table reaches its change log, and nothing else does.
 --
 -- The oracle: what the table held when tracking began, plus the log's rows by
--- weight, is what the table holds now, bit for bit.
+-- weight, is what the table holds now, bit for bit.  At the end all views are
+-- refreshed from their logs, and compared with their queries.
 CREATE EXTENSION matview_refresh;
 SET client_min_messages = warning;
 CREATE SCHEMA capture;
@@ -27,7 +28,7 @@ DECLARE
     name text := 'v_' || base::oid;
 BEGIN
     EXECUTE format('CREATE MATERIALIZED VIEW %I AS SELECT %s FROM %s', name, columns, base);
-    PERFORM matview.track(name::regclass);
+    PERFORM matview.refresh_incremental(name::regclass);
     EXECUTE format('DELETE FROM %s', log_of(base));
     EXECUTE format('DROP TABLE IF EXISTS %I', 'before_' || base::oid);
     EXECUTE format('CREATE TABLE %I AS SELECT ROW(%s)::text AS r FROM %s',
@@ -46,6 +47,20 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT count(*) FROM ((%s) EXCEPT ALL (%s)) x', now, told) INTO missing;
     EXECUTE format('SELECT count(*) FROM ((%s) EXCEPT ALL (%s)) x', told, now) INTO extra;
+END $$;
+
+-- Refresh all views and compare them with their queries
+CREATE FUNCTION check_views() RETURNS TABLE (base regclass, mode text, missing bigint, extra bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    view regclass;
+BEGIN
+    FOR view IN SELECT c.oid FROM pg_class c WHERE c.relkind = 'm' AND c.relname LIKE 'v\_%' ORDER BY c.oid LOOP
+        base := substr(view::text, 3)::oid::regclass;
+        mode := (matview.refresh_incremental(view)).mode;
+        SELECT * FROM matview.check(view) INTO missing, extra;
+        RETURN NEXT;
+    END LOOP;
 END $$;
 
 -- How many rows of each weight the log has
@@ -154,6 +169,8 @@ SET session_replication_role = replica;
 INSERT INTO item VALUES (6002, 'replica', 1, '');
 RESET session_replication_role;
 SELECT * FROM check_capture('item');
+
+SELECT * FROM check_views();
 
 -- TRUNCATE leaves a mark
 SELECT marks FROM count_log('item');
@@ -283,7 +300,8 @@ $$BEGIN RETURN CASE WHEN new.id % 2 = 0 THEN NULL ELSE new END; END$$;
 CREATE TRIGGER swallow BEFORE INSERT ON part_high_leaf FOR EACH ROW EXECUTE FUNCTION swallow();
 UPDATE part SET k = CASE WHEN id % 3 = 0 THEN k ELSE 150 END, v = 'swallowed?' WHERE k < 100;
 SELECT * FROM check_capture('part');
--- TRUNCATE of a leaf, and of the root
+SELECT * FROM check_views();
+-- TRUNCATE of a leaf
 TRUNCATE part_low;
 SELECT marks > 0 AS marked FROM count_log('part');
 
@@ -309,6 +327,7 @@ INSERT INTO tree VALUES (31, 1), (32, 2);
 INSERT INTO tree_1 (id, k) VALUES (33, 1);
 SELECT * FROM check_capture('tree');
 SELECT * FROM check_capture('tree_1');
+SELECT * FROM check_views() WHERE base = ANY ('{tree,tree_1}'::regclass[]);
 TRUNCATE tree;
 SELECT marks FROM count_log('tree_1');
 
@@ -346,6 +365,29 @@ SELECT matview.track(('v_' || 'base'::regclass::oid)::regclass);
 SELECT events, enabled FROM triggers_of('base');
 ALTER TABLE base DISABLE TRIGGER USER;
 SELECT DISTINCT enabled FROM triggers_of('base');
+
+SELECT * FROM check_views();
+
+--
+-- The last view over a table takes the log along, and so does the table
+--
+SELECT log_of('chain') AS log \gset
+SELECT 'DROP MATERIALIZED VIEW v_' || 'chain'::regclass::oid AS drop \gset
+:drop;
+SELECT log_of('chain') IS NULL AS forgotten, to_regclass(:'log') IS NULL AS gone;
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'chain'::regclass;
+SELECT log_of('child') AS log \gset
+SELECT 'child'::regclass::oid AS child \gset
+DROP TABLE child CASCADE;
+SELECT log_of(:child) IS NULL AS forgotten, to_regclass(:'log') IS NULL AS gone;
+-- a table that is read by two views
+CREATE MATERIALIZED VIEW second AS SELECT count(*) FROM item;
+SELECT matview.track('second');
+SELECT 'DROP MATERIALIZED VIEW v_' || 'item'::regclass::oid AS drop \gset
+:drop;
+SELECT count(*) FROM triggers_of('item');
+SELECT matview.untrack('second');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'item'::regclass;
 
 --
 -- DROP EXTENSION takes logs and triggers along, without CASCADE

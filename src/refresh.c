@@ -517,6 +517,14 @@ find_contents_fault(Refresh *refresh)
 	if (!tracked->frontier.valid)
 		return refresh->reason ? refresh->reason :
 			"what the view has consumed is not known";
+
+	/*
+	 * Looked at before the snapshot and again behind it: what was switched off
+	 * in between, and written then, could be in the snapshot but in no log.
+	 */
+	reason = find_tracking_fault(refresh);
+	if (reason)
+		return reason;
 	if (tracked->file != get_file(tracked->view))
 		return "the contents were written by another command";
 	if (refresh->stage->strategy == MVR_GROUPS &&
