@@ -92,35 +92,35 @@ COMMENT ON TYPE matview.refresh_result IS
 
 CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto')
     RETURNS matview.refresh_result
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh';
 COMMENT ON FUNCTION matview.refresh(regclass, text) IS
-'refresh a materialized view; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+'refresh a materialized view; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
 
 CREATE FUNCTION matview.refresh_full(view regclass)
     RETURNS matview.refresh_result
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_full';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh_full';
 COMMENT ON FUNCTION matview.refresh_full(regclass) IS
 'recompute a materialized view and replace its contents; readers wait, as with REFRESH MATERIALIZED VIEW; errors as matview.refresh';
 
 CREATE FUNCTION matview.refresh_concurrent(view regclass)
     RETURNS matview.refresh_result
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_concurrent';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh_concurrent';
 COMMENT ON FUNCTION matview.refresh_concurrent(regclass) IS
 'rebuild a materialized view beside its old contents, then swap; readers wait for milliseconds; needs no unique index; errors as matview.refresh';
 
 CREATE FUNCTION matview.refresh_incremental(view regclass)
     RETURNS matview.refresh_result
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_refresh_incremental';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh_incremental';
 COMMENT ON FUNCTION matview.refresh_incremental(regclass) IS
 'apply to a materialized view what changed in its base tables since the last refresh; the first call starts tracking and fills the view; errors as matview.refresh';
 
 CREATE FUNCTION matview.track(view regclass) RETURNS void
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_track';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_track';
 COMMENT ON FUNCTION matview.track(regclass) IS
 'install change capture on the base tables of a materialized view, without filling it; needs the TRIGGER privilege on them (42501); errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.untrack(view regclass) RETURNS void
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_untrack';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_untrack';
 COMMENT ON FUNCTION matview.untrack(regclass) IS
 'stop tracking a materialized view and remove the change capture that no other view needs; its contents stay; errors as matview.refresh';
 
@@ -154,12 +154,12 @@ ALTER EVENT TRIGGER matview_refresh_note_command ENABLE ALWAYS;
 -- ----------
 
 CREATE FUNCTION matview.explain(view regclass) RETURNS SETOF text
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_explain';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_explain';
 COMMENT ON FUNCTION matview.explain(regclass) IS
 'how a materialized view is maintained: strategy, reason for a fallback, and the plan a refresh would run now; errors as matview.refresh';
 
 CREATE FUNCTION matview.check(view regclass, OUT missing bigint, OUT extra bigint)
-    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_check';
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_check';
 COMMENT ON FUNCTION matview.check(regclass) IS
 'compare a materialized view with its query in one snapshot: rows of the query that the view lacks, rows of the view that the query lacks; errors as matview.refresh';
 

@@ -336,7 +336,8 @@ inside() {
 		"LC_ALL=C.UTF-8" "TERM=${TERM:-dumb}" "MVR_WORK=$WORK" "MVR_VERSION=$VERSION")
 	local v
 
-	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT; do
+	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT \
+		MVR_RANDOM_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
 	# In the background, so that a signal to this script is not kept waiting.

@@ -46,7 +46,6 @@
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
-#include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
@@ -148,8 +147,8 @@ fill_map(AttrNumber *source, Relation rel, TupleDesc log, Oid base)
 
 		source[i] = attnum > 0 ? get_member_column(rel, base, attnum) : 0;
 		if (source[i] <= 0 || source[i] > desc->natts ||
-			getBaseType(TupleDescAttr(desc, source[i] - 1)->atttypid) !=
-			TupleDescAttr(log, i)->atttypid)
+			!mvr_change_log_can_hold(TupleDescAttr(log, i),
+									 TupleDescAttr(desc, source[i] - 1)))
 			source[i] = 0;
 	}
 }
@@ -764,11 +763,12 @@ has_strays(Oid log, List *members)
  * Bring the members to exactly the triggers wanted, and every other table to
  * none.  If they are so already, no lock is taken.
  *
- * Otherwise, when this returns, no transaction is running that wrote to the
- * base table and began before the triggers were there; the caller's snapshot
- * must be taken after that.
+ * Returns whether there was anything to do.  Then no transaction is running,
+ * when this returns, that wrote to the base table before the triggers were
+ * there; what they wrote is seen by a snapshot taken from here on only, which
+ * a REPEATABLE READ caller cannot get.
  */
-void
+bool
 mvr_capture_arm(Relation base, Oid log)
 {
 	Oid			function = get_function();
@@ -776,9 +776,9 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
-	if (mvr_capture_shape(base, log) != 0 &&
+	if (mvr_capture_shape(base, log, NULL) != 0 &&
 		!has_strays(log, list_members(base, AccessShareLock)))
-		return;
+		return false;
 
 	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
 	members = list_members(base, ShareRowExclusiveLock);
@@ -792,6 +792,7 @@ mvr_capture_arm(Relation base, Oid log)
 	}
 	foreach(lc, members)
 		arm_member(lfirst_oid(lc), by_row, function, log, RelationGetRelid(base));
+	return true;
 }
 
 /* Remove all triggers that write to a base table's log; it may be gone */
@@ -861,26 +862,35 @@ hash_parents(uint64 *hash, Oid member)
 }
 
 /*
- * The columns' catalog rows are written when a table gets or loses a parent,
- * which may have come and gone since the last look, with changes in between.
+ * The catalog rows of the columns that are needed are written when a table
+ * gets or loses a parent, which may have come and gone since the last look,
+ * with changes in between.  Other columns are left out, so that ADD COLUMN does
+ * not count, nor another view that has more columns logged.
+ *
+ * XXX An inheritance parent without any of these columns leaves no trace here;
+ * rows can be deleted through it.
  */
 static void
-hash_columns(uint64 *hash, Oid member)
+hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
+			 Bitmapset *columns)
 {
-	Relation	catalog = table_open(AttributeRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
+	const AttrNumber *source = get_map(member, log, base)->source;
 
-	ScanKeyInit(&keys[0], Anum_pg_attribute_attrelid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(member));
-	ScanKeyInit(&keys[1], Anum_pg_attribute_attnum, BTGreaterStrategyNumber,
-				F_INT2GT, Int16GetDatum(0));
-	scan = systable_beginscan(catalog, AttributeRelidNumIndexId, true, NULL, 2, keys);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
+	{
+		HeapTuple	tuple;
+
+		if (!bms_is_member(mvr_change_log_get_attnum(RelationGetDescr(log), i + 1),
+						   columns))
+			continue;
+		tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(RelationGetRelid(member)),
+								Int16GetDatum(source[i]));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
 		hash_oid_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+		ReleaseSysCache(tuple);
+	}
 }
 
 static void
@@ -898,24 +908,25 @@ hash_generated(uint64 *hash, TupleDesc desc)
 }
 
 static bool
-hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Oid log)
+hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
+			Oid base, Bitmapset *columns)
 {
 	Relation	rel = relation_open(member, NoLock);
 	bool		is_armed;
 
 	hash_oid_into(hash, member);
 	hash_parents(hash, member);
-	hash_columns(hash, member);
+	hash_columns(hash, rel, log, base, columns);
 	hash_generated(hash, RelationGetDescr(rel));
 	is_armed = get_member_refusal(rel) == NULL &&
-		hash_triggers(hash, rel, by_row, function, log);
+		hash_triggers(hash, rel, by_row, function, RelationGetRelid(log));
 	relation_close(rel, NoLock);
 	return is_armed;
 }
 
 /*
  * Fingerprint of everything that must stay as it is for the log to tell all
- * changes: which tables are members, since when, what triggers they have,
+ * changes in some columns: which tables are members, since when, what triggers they have,
  * since when, and how generated columns are computed.  0 if something is not
  * as mvr_capture_arm would have it.
  *
@@ -926,17 +937,28 @@ hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Oid log)
  * shape holds for a snapshot, compare it before and after taking that.
  */
 int64
-mvr_capture_shape(Relation base, Oid log)
+mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 {
-	List	   *members = list_members(base, AccessShareLock);
-	Oid			function = get_function();
-	bool		by_row = needs_row_capture(members);
+	Relation	rel = try_table_open(log, AccessShareLock);
+	List	   *members;
+	Oid			function;
+	bool		by_row;
+	bool		is_armed = true;
 	uint64		hash = 0;
 	ListCell   *lc;
 
+	if (rel == NULL)
+		return 0;
+	members = list_members(base, AccessShareLock);
+	function = get_function();
+	by_row = needs_row_capture(members);
 	list_sort(members, list_oid_cmp);
 	foreach(lc, members)
-		if (!hash_member(&hash, lfirst_oid(lc), by_row, function, log))
-			return 0;
+		is_armed = is_armed &&
+			hash_member(&hash, lfirst_oid(lc), by_row, function, rel,
+						RelationGetRelid(base), columns);
+	table_close(rel, AccessShareLock);
+	if (!is_armed)
+		return 0;
 	return hash == 0 ? 1 : (int64) hash;
 }

@@ -57,6 +57,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
 #include "commands/defrem.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
@@ -109,10 +110,14 @@ mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno)
 	return is_data_column(att) ? pg_strtoint16(NameStr(att->attname) + 1) : 0;
 }
 
-/*
- * Column of the log for each of the base table's first natts columns, or 0;
- * also where the types differ.
- */
+/* Can a column of the log hold the values of a base table's (now)? */
+bool
+mvr_change_log_can_hold(Form_pg_attribute log, Form_pg_attribute base)
+{
+	return !base->attisdropped && getBaseType(base->atttypid) == log->atttypid;
+}
+
+/* Column of the log for each column of the base table, 0 if it has none */
 static AttrNumber *
 build_column_map(TupleDesc log, TupleDesc base)
 {
@@ -123,8 +128,8 @@ build_column_map(TupleDesc log, TupleDesc base)
 		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
 
 		if (attnum > 0 && attnum <= base->natts &&
-			getBaseType(TupleDescAttr(base, attnum - 1)->atttypid) ==
-			TupleDescAttr(log, i)->atttypid)
+			mvr_change_log_can_hold(TupleDescAttr(log, i),
+									TupleDescAttr(base, attnum - 1)))
 			map[attnum - 1] = i + 1;
 	}
 	return map;
@@ -162,17 +167,25 @@ build_log_desc(Relation base, Bitmapset *columns)
 
 /*
  * Trimmed rows are dead rows that every reader passes over, so the number of
- * them counts, not their share.
+ * them counts, not their share.  Nobody plans queries over a log, nor reads it
+ * by an index: no statistics, no vacuum after mere inserts.
  */
 static Datum
 build_log_options(void)
 {
-	List	   *options;
+	static const char *const settings[][2] = {
+		{"autovacuum_vacuum_scale_factor", "0"},
+		{"autovacuum_vacuum_threshold", "10000"},
+		{"autovacuum_vacuum_insert_threshold", "-1"},
+		{"autovacuum_analyze_threshold", "2147483647"}
+	};
+	List	   *options = NIL;
 
-	options = list_make2(makeDefElem("autovacuum_vacuum_scale_factor",
-									 (Node *) makeString("0"), -1),
-						 makeDefElem("autovacuum_vacuum_threshold",
-									 (Node *) makeString("10000"), -1));
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		options = lappend(options,
+						  makeDefElem(pstrdup(settings[i][0]),
+									  (Node *) makeString(pstrdup(settings[i][1])),
+									  -1));
 	return transformRelOptions((Datum) 0, options, NULL, NULL, false, false);
 }
 
@@ -278,7 +291,11 @@ build_alter_commands(Relation log, Relation base, Bitmapset *columns)
 	return commands;
 }
 
-/* ALTER TABLE as the owner of the log, who need not be the caller */
+/*
+ * ALTER TABLE as the owner of the log, who need not be the caller.  It is
+ * nothing that event triggers should hear of; and if we are called by one,
+ * core has no command at hand to note it with.
+ */
 static void
 alter_log(Oid log, List *commands)
 {
@@ -288,7 +305,16 @@ alter_log(Oid log, List *commands)
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(mvr_catalog_get_owner(),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	AlterTableInternal(log, commands, false);
+	EventTriggerInhibitCommandCollection();
+	PG_TRY();
+	{
+		AlterTableInternal(log, commands, false);
+	}
+	PG_FINALLY();
+	{
+		EventTriggerUndoInhibitCommandCollection();
+	}
+	PG_END_TRY();
 	SetUserIdAndSecContext(user, sec_context);
 	CommandCounterIncrement();
 }
@@ -483,14 +509,17 @@ mvr_change_log_end_append(MvrLogWriter *writer)
 	pfree(writer->nulls);
 }
 
-/* Append a rebuild mark */
+/* Append a rebuild mark, if there still is such a log */
 void
 mvr_change_log_append_mark(Oid log)
 {
-	Relation	rel = table_open(log, RowExclusiveLock);
-	AttrNumber *nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(rel)->natts);
+	Relation	rel = try_table_open(log, RowExclusiveLock);
+	AttrNumber *nothing;
 	MvrLogWriter writer;
 
+	if (rel == NULL)
+		return;
+	nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(rel)->natts);
 	mvr_change_log_begin_append(&writer, rel, nothing, 1);
 	mvr_change_log_append(&writer, NULL, 0);
 	mvr_change_log_end_append(&writer);
@@ -503,70 +532,80 @@ mvr_change_log_append_mark(Oid log)
  * ----------
  */
 
-/* A scan over the rows that a frontier does not cover */
-typedef struct NewRows
+/* A scan over a log that tells which rows are covered by all frontiers */
+typedef struct LogScan
 {
 	TableScanDesc scan;
-	TupleTableSlot *slot;
-	const MvrFrontier *frontier;
-	FullTransactionId xid;		/* of the row found last */
+	TupleTableSlot *slot;		/* the row */
+	List	   *frontiers;		/* of MvrFrontier */
+	FullTransactionId xid;		/* who wrote the row */
 	CommandId	cid;
-	bool		is_covered;		/* the answer for these two */
-	int			nwriters;		/* 0, 1, or 2 if several wrote the new rows */
-	int			weight;			/* of the row found last */
-} NewRows;
+	bool		is_covered;		/* true with no frontiers */
+	int			nwriters;		/* of rows not covered: 0, 1, or 2 for several */
+} LogScan;
 
 static void
-begin_new_rows(NewRows *rows, Relation log, const MvrFrontier *frontier,
-			   Snapshot snapshot)
+begin_log_scan(LogScan *scan, Relation log, List *frontiers, Snapshot snapshot)
 {
-	memset(rows, 0, sizeof(*rows));
-	rows->scan = table_beginscan(log, snapshot, 0, NULL);
-	rows->slot = table_slot_create(log, NULL);
-	rows->frontier = frontier;
-	rows->xid = InvalidFullTransactionId;
+	memset(scan, 0, sizeof(*scan));
+	scan->scan = table_beginscan(log, snapshot, 0, NULL);
+	scan->slot = table_slot_create(log, NULL);
+	scan->frontiers = frontiers;
+	scan->xid = InvalidFullTransactionId;
 }
 
-/* Who wrote the row in the slot, and is that covered?  Runs are long. */
 static bool
-is_row_covered(NewRows *rows)
+is_covered_by_all(List *frontiers, FullTransactionId xid, CommandId cid)
 {
-	bool		isnull;
-	FullTransactionId xid = DatumGetFullTransactionId(slot_getattr(rows->slot, MVR_LOG_XID, &isnull));
-	CommandId	cid = DatumGetCommandId(slot_getattr(rows->slot, MVR_LOG_CID, &isnull));
-
-	if (cid != rows->cid || !FullTransactionIdEquals(xid, rows->xid))
-	{
-		rows->xid = xid;
-		rows->cid = cid;
-		rows->is_covered = mvr_frontier_covers(rows->frontier, xid, cid);
-		if (!rows->is_covered && rows->nwriters < 2)
-			rows->nwriters++;
-	}
-	return rows->is_covered;
+	foreach_ptr(MvrFrontier, frontier, frontiers)
+		if (!mvr_frontier_covers(frontier, xid, cid))
+			return false;
+	return true;
 }
 
-/* Go to the next new row; false at the end */
-static bool
-fetch_new_row(NewRows *rows)
+/* Find out about the writer of the row; rows of one stand mostly together */
+static void
+note_writer(LogScan *scan)
 {
 	bool		isnull;
+	FullTransactionId xid = DatumGetFullTransactionId(slot_getattr(scan->slot, MVR_LOG_XID, &isnull));
+	CommandId	cid = DatumGetCommandId(slot_getattr(scan->slot, MVR_LOG_CID, &isnull));
 
-	while (table_scan_getnextslot(rows->scan, ForwardScanDirection, rows->slot))
-	{
-		if (is_row_covered(rows))
-			continue;
-		rows->weight = DatumGetInt32(slot_getattr(rows->slot, MVR_LOG_WEIGHT, &isnull));
-		return true;
-	}
+	if (cid == scan->cid && FullTransactionIdEquals(xid, scan->xid))
+		return;
+	scan->xid = xid;
+	scan->cid = cid;
+	scan->is_covered = is_covered_by_all(scan->frontiers, xid, cid);
+	if (!scan->is_covered && scan->nwriters < 2)
+		scan->nwriters++;
+}
+
+/* Go to the next row; false at the end */
+static bool
+fetch_row(LogScan *scan)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (!table_scan_getnextslot(scan->scan, ForwardScanDirection, scan->slot))
+		return false;
+	note_writer(scan);
+	return true;
+}
+
+/* Go to the next row that is not covered */
+static bool
+fetch_new_row(LogScan *scan)
+{
+	while (fetch_row(scan))
+		if (!scan->is_covered)
+			return true;
 	return false;
 }
 
 static void
-end_new_rows(NewRows *rows)
+end_log_scan(LogScan *scan)
 {
-	ExecDropSingleTupleTableSlot(rows->slot);
-	table_endscan(rows->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	table_endscan(scan->scan);
 }
 
 /* A name for the weight column that no column of the base table has */
@@ -632,13 +671,10 @@ build_delta_map(Relation log, Relation base, const MvrSource *source)
 	return map;
 }
 
+/* Append to a delta what its output slot has been filled with */
 static void
-put_row(MvrDelta *delta, TupleTableSlot *out, TupleTableSlot *row,
-		const AttrNumber *map)
+put_row(MvrDelta *delta, TupleTableSlot *out)
 {
-	ExecClearTuple(out);
-	for (int i = 0; i < delta->desc->natts; i++)
-		out->tts_values[i] = slot_getattr(row, map[i], &out->tts_isnull[i]);
 	ExecStoreVirtualTuple(out);
 	tuplestore_puttupleslot(delta->rows, out);
 	delta->nrows++;
@@ -646,21 +682,47 @@ put_row(MvrDelta *delta, TupleTableSlot *out, TupleTableSlot *row,
 
 /* Read all new rows; returns whether there was a rebuild mark among them */
 static bool
-collect_rows(MvrDelta *delta, NewRows *rows, const AttrNumber *map)
+collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 {
 	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
 	bool		marked = false;
+	bool		isnull;
 
-	while (!marked && fetch_new_row(rows))
+	while (!marked && fetch_new_row(scan))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (rows->weight == 0)
-			marked = true;
-		else
-			put_row(delta, out, rows->slot, map);
+		marked = DatumGetInt32(slot_getattr(scan->slot, MVR_LOG_WEIGHT, &isnull)) == 0;
+		if (marked)
+			break;
+		ExecClearTuple(out);
+		for (int i = 0; i < delta->desc->natts; i++)
+			out->tts_values[i] = slot_getattr(scan->slot, map[i], &out->tts_isnull[i]);
+		put_row(delta, out);
 	}
 	ExecDropSingleTupleTableSlot(out);
 	return marked;
+}
+
+/* Put the rows of a delta into a Z-set, and empty the delta */
+static MvrZset *
+move_to_zset(MvrDelta *delta)
+{
+	int			nrow = delta->desc->natts - 1;
+	TupleDesc	rowdesc = CreateTemplateTupleDesc(nrow);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+	MvrZset    *zset;
+	bool		isnull;
+
+	for (int i = 1; i <= nrow; i++)
+		TupleDescCopyEntry(rowdesc, i, delta->desc, i);
+	zset = mvr_zset_begin(rowdesc, NULL, 0, NULL);
+	while (tuplestore_gettupleslot(delta->rows, true, false, slot))
+		mvr_zset_put(zset, slot,
+					 DatumGetInt32(slot_getattr(slot, nrow + 1, &isnull)),
+					 NULL, NULL);
+	ExecDropSingleTupleTableSlot(slot);
+	tuplestore_clear(delta->rows);
+	delta->nrows = 0;
+	return zset;
 }
 
 /*
@@ -671,23 +733,10 @@ static void
 net_rows(MvrDelta *delta)
 {
 	int			nrow = delta->desc->natts - 1;
-	TupleDesc	rowdesc = CreateTemplateTupleDesc(nrow);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+	MvrZset    *zset = move_to_zset(delta);
 	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
-	MvrZset    *zset;
 	MvrZsetRow	row;
-	bool		isnull;
 
-	for (int i = 1; i <= nrow; i++)
-		TupleDescCopyEntry(rowdesc, i, delta->desc, i);
-	zset = mvr_zset_begin(rowdesc, NULL, 0, NULL);
-	while (tuplestore_gettupleslot(delta->rows, true, false, slot))
-		mvr_zset_put(zset, slot,
-					 DatumGetInt32(slot_getattr(slot, nrow + 1, &isnull)),
-					 NULL, NULL);
-	tuplestore_end(delta->rows);
-	delta->rows = tuplestore_begin_heap(false, false, work_mem);
-	delta->nrows = 0;
 	while (mvr_zset_next(zset, &row))
 	{
 		bool		appeared = (row.change == MVR_ROW_INSERTED);
@@ -701,12 +750,9 @@ net_rows(MvrDelta *delta)
 		memcpy(out->tts_isnull, left->tts_isnull, sizeof(bool) * nrow);
 		out->tts_values[nrow] = Int32GetDatum(appeared ? 1 : -1);
 		out->tts_isnull[nrow] = false;
-		ExecStoreVirtualTuple(out);
-		tuplestore_puttupleslot(delta->rows, out);
-		delta->nrows++;
+		put_row(delta, out);
 	}
 	mvr_zset_end(zset);
-	ExecDropSingleTupleTableSlot(slot);
 	ExecDropSingleTupleTableSlot(out);
 }
 
@@ -725,16 +771,18 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	Relation	log = table_open(source->log, AccessShareLock);
 	AttrNumber *map = build_delta_map(log, base, source);
 	MvrDelta   *delta = build_delta(base, source);
-	NewRows		rows;
+	LogScan		scan;
 
 	*marked = (map == NULL);
 	if (map)
 	{
-		begin_new_rows(&rows, log, frontier, GetActiveSnapshot());
-		*marked = collect_rows(delta, &rows, map);
-		if (!*marked && rows.nwriters > 1)
+		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
+					   GetActiveSnapshot());
+		*marked = collect_rows(delta, &scan, map);
+		delta->nread = delta->nrows;
+		if (!*marked && scan.nwriters > 1)
 			net_rows(delta);
-		end_new_rows(&rows);
+		end_log_scan(&scan);
 	}
 	table_close(log, NoLock);
 	return delta;
@@ -745,16 +793,14 @@ int64
 mvr_change_log_count(Oid log, const MvrFrontier *frontier)
 {
 	Relation	rel = table_open(log, AccessShareLock);
-	NewRows		rows;
+	LogScan		scan;
 	int64		count = 0;
 
-	begin_new_rows(&rows, rel, frontier, GetActiveSnapshot());
-	while (fetch_new_row(&rows))
-	{
-		CHECK_FOR_INTERRUPTS();
+	begin_log_scan(&scan, rel, list_make1(unconstify(MvrFrontier *, frontier)),
+				   GetActiveSnapshot());
+	while (fetch_new_row(&scan))
 		count++;
-	}
-	end_new_rows(&rows);
+	end_log_scan(&scan);
 	table_close(rel, AccessShareLock);
 	return count;
 }
@@ -790,19 +836,6 @@ list_frontiers(Oid base)
 	return frontiers;
 }
 
-static bool
-is_covered_by_all(List *frontiers, TupleTableSlot *row)
-{
-	bool		isnull;
-	FullTransactionId xid = DatumGetFullTransactionId(slot_getattr(row, MVR_LOG_XID, &isnull));
-	CommandId	cid = DatumGetCommandId(slot_getattr(row, MVR_LOG_CID, &isnull));
-
-	foreach_ptr(MvrFrontier, frontier, frontiers)
-		if (!mvr_frontier_covers(frontier, xid, cid))
-			return false;
-	return true;
-}
-
 static void
 note_consumed(Consumed *consumed, ItemPointer tid)
 {
@@ -821,19 +854,17 @@ static void
 collect_consumed(Consumed *consumed, Relation log, List *frontiers)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(log, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(log, NULL);
+	LogScan		scan;
 
 	memset(consumed, 0, sizeof(*consumed));
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	begin_log_scan(&scan, log, frontiers, snapshot);
+	while (fetch_row(&scan))
 	{
-		CHECK_FOR_INTERRUPTS();
 		consumed->nrows++;
-		if (is_covered_by_all(frontiers, slot))
-			note_consumed(consumed, &slot->tts_tid);
+		if (scan.is_covered)
+			note_consumed(consumed, &scan.slot->tts_tid);
 	}
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
+	end_log_scan(&scan);
 	UnregisterSnapshot(snapshot);
 }
 

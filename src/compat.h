@@ -69,6 +69,8 @@ typedef bool TU_UpdateIndexes;
  * ----------
  */
 #if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #define mvr_compat_executor_run(desc) ExecutorRun(desc, ForwardScanDirection, 0)
 #else
 #define mvr_compat_executor_run(desc) \
@@ -184,6 +186,15 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 }
 #else
 #define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
+#endif
+
+/* What the executor checks the rights of a query by, and how */
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_list_rights(query) ((query)->rteperminfos)
+#define mvr_compat_check_rights(rights) ExecCheckPermissions(NIL, rights, true)
+#else
+#define mvr_compat_list_rights(query) ((query)->rtable)
+#define mvr_compat_check_rights(rights) ExecCheckRTPerms(rights, true)
 #endif
 
 /* 15: blanking an entry of the range table may lose its permission check */

@@ -336,17 +336,16 @@ build_state_options(void)
 }
 
 /*
- * Create the state table of a view, without its index.  It goes with the view
- * and with the extension.  It is the extension owner's, since it is none of
- * the user's business.
+ * Create the state table of a view, without its index.  It is the extension
+ * owner's, since it is none of the user's business, and a member of the
+ * extension, so that pg_dump leaves it out.  A member cannot depend on the
+ * view (dropping that would want to drop the whole extension): ddl.c drops it.
  */
 Oid
 mvr_heap_create_state(Relation view, TupleDesc desc)
 {
 	char	   *name = psprintf("state_%u", RelationGetRelid(view));
 	Datum		options = build_state_options();
-	ObjectAddress state,
-				owner;
 	Oid			relid;
 
 	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
@@ -359,9 +358,6 @@ mvr_heap_create_state(Relation view, TupleDesc desc)
 	CommandCounterIncrement();
 	NewRelationCreateToastTable(relid, (Datum) 0);
 	mvr_catalog_own_by_extension(RelationRelationId, relid);
-	ObjectAddressSet(state, RelationRelationId, relid);
-	ObjectAddressSet(owner, RelationRelationId, RelationGetRelid(view));
-	recordDependencyOn(&state, &owner, DEPENDENCY_AUTO);
 	CommandCounterIncrement();
 	return relid;
 }

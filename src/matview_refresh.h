@@ -25,6 +25,7 @@
 
 #include "access/transam.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "storage/itemptr.h"
@@ -165,6 +166,7 @@ typedef struct MvrDelta
 	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
 	int			natts;			/* length of attmap */
 	int64		nrows;
+	int64		nread;			/* before they were netted */
 } MvrDelta;
 
 /* Appends rows to a log; for capture.c, private otherwise */
@@ -185,6 +187,8 @@ typedef struct MvrLogWriter
 extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
 extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
+extern bool mvr_change_log_can_hold(Form_pg_attribute log,
+									Form_pg_attribute base);
 extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 										const AttrNumber *source, int64 nrows);
 extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
@@ -202,9 +206,9 @@ extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
  * ----------
  */
 extern const char *mvr_capture_refusal(Relation base);
-extern void mvr_capture_arm(Relation base, Oid log);
+extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_disarm(Oid base);
-extern int64 mvr_capture_shape(Relation base, Oid log);
+extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 
 /* ----------
  * analyze.c: a view's query -> stage, or the reason why not
@@ -305,9 +309,11 @@ extern QueryEnvironment *mvr_run_query_environment(List *deltas);
 extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 								   TupleDesc desc, Tuplestorestate *rows,
 								   int64 nrows);
+extern void mvr_run_query_check_rights(Query *query);
 extern PlannedStmt *mvr_run_query_plan(Query *query);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);
+extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
 
 /* ----------
  * matview_heap.c: the only writer of view and state storage
@@ -387,6 +393,10 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  * ----------
  */
 extern Relation mvr_refresh_open_view(Oid view, LOCKMODE lockmode);
+extern Oid	mvr_refresh_get_view_argument(FunctionCallInfo fcinfo);
+extern int	mvr_refresh_become_owner(Relation view, Oid *save_userid,
+									 int *save_context);
+extern void mvr_refresh_become_again(int level, Oid userid, int context);
 extern void mvr_refresh_untrack(Oid view);
 
 #endif							/* MATVIEW_REFRESH_H */

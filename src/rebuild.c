@@ -391,40 +391,6 @@ make_durable(MvrRebuild *rebuild)
 	XLogFlush(XactLastRecEnd);
 }
 
-/*
- * GRANT changes the view's pg_class row without a lock on the view.  Lock the
- * row, so that if some transaction has done that and not ended, we wait for
- * it here and not where readers wait for us.
- */
-static void
-reserve_row(Oid view)
-{
-	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
-	TM_Result	result;
-
-	do
-	{
-		HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(view));
-		TM_FailureData failure;
-		Buffer		buffer;
-
-		if (!HeapTupleIsValid(tuple))
-			elog(ERROR, "cache lookup failed for relation %u", view);
-		result = heap_lock_tuple(pg_class, tuple, GetCurrentCommandId(true),
-								 LockTupleNoKeyExclusive, LockWaitBlock, false,
-								 &buffer, &failure);
-		ReleaseBuffer(buffer);
-		heap_freetuple(tuple);
-
-		/* If it was changed meanwhile, see the new version */
-		AcceptInvalidationMessages();
-	} while (result == TM_Updated);
-
-	if (result != TM_Ok)
-		elog(ERROR, "could not lock the pg_class row of relation %u", view);
-	table_close(pg_class, RowExclusiveLock);
-}
-
 /* ----------
  * The lock
  * ----------
@@ -454,20 +420,59 @@ list_targets(MvrRebuild *rebuild)
 	return targets;
 }
 
-/* Lock all targets, or none and return false */
+/*
+ * Lock the view's pg_class row.  GRANT changes it without a lock on the view,
+ * so some transaction may have done that and not ended.  Writing the row
+ * would wait for it, while readers wait for us.
+ *
+ * Returns false if "policy" is not to wait and that is so.
+ */
+static bool
+lock_row(Oid view, LockWaitPolicy policy)
+{
+	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
+	TM_Result	result;
+
+	do
+	{
+		HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(view));
+		TM_FailureData failure;
+		Buffer		buffer;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for relation %u", view);
+		result = heap_lock_tuple(pg_class, tuple, GetCurrentCommandId(true),
+								 LockTupleNoKeyExclusive, policy, false,
+								 &buffer, &failure);
+		ReleaseBuffer(buffer);
+		heap_freetuple(tuple);
+
+		/* If it has been changed since, see the new version */
+		AcceptInvalidationMessages();
+	} while (result == TM_Updated);
+
+	if (result != TM_Ok && result != TM_WouldBlock)
+		elog(ERROR, "could not lock the pg_class row of relation %u", view);
+	table_close(pg_class, RowExclusiveLock);
+	return result == TM_Ok;
+}
+
+/* Lock all targets and the view's row, or none and return false */
 static bool
 try_targets(List *targets)
 {
-	for (int i = 0; i < list_length(targets); i++)
-	{
-		if (ConditionalLockRelationOid(list_nth_oid(targets, i),
-									   AccessExclusiveLock))
-			continue;
-		while (--i >= 0)
-			UnlockRelationOid(list_nth_oid(targets, i), AccessExclusiveLock);
-		return false;
-	}
-	return true;
+	int			n = 0;
+
+	while (n < list_length(targets) &&
+		   ConditionalLockRelationOid(list_nth_oid(targets, n),
+									  AccessExclusiveLock))
+		n++;
+	if (n == list_length(targets) &&
+		lock_row(linitial_oid(targets), LockWaitSkip))
+		return true;
+	while (n-- > 0)
+		UnlockRelationOid(list_nth_oid(targets, n), AccessExclusiveLock);
+	return false;
 }
 
 /*
@@ -575,7 +580,7 @@ lock_for_swap(MvrRebuild *rebuild, bool wait)
 	{
 		foreach(lc, targets)
 			LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
-		return true;
+		return lock_row(linitial_oid(targets), LockWaitBlock);
 	}
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, RelationGetRelid(rebuild->view));
@@ -767,7 +772,6 @@ mvr_rebuild_swap(MvrRebuild *rebuild, bool wait)
 	build_twins(rebuild);
 	record_size(rebuild);
 	check_not_in_use(rebuild->view);
-	reserve_row(RelationGetRelid(rebuild->view));
 	make_durable(rebuild);
 
 	if (!lock_for_swap(rebuild, wait))

@@ -7,10 +7,13 @@
  */
 #include "postgres.h"
 
+#include "commands/explain.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
+#include "utils/memutils.h"
 #include "utils/queryenvironment.h"
 #include "utils/snapmgr.h"
 
@@ -21,6 +24,7 @@ typedef struct RowReceiver
 	DestReceiver pub;
 	MvrRowFunction function;
 	void	   *arg;
+	MemoryContext context;		/* reset after each row */
 } RowReceiver;
 
 static bool
@@ -28,7 +32,11 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
 	receiver->function(slot, receiver->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->context);
 	return true;
 }
 
@@ -72,6 +80,34 @@ mvr_run_query_environment(List *deltas)
 	return env;
 }
 
+static bool
+collect_rights(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		List	  **rights = context;
+
+		*rights = list_concat(*rights, mvr_compat_list_rights((Query *) node));
+		return query_tree_walker((Query *) node, collect_rights, context, 0);
+	}
+	return expression_tree_walker(node, collect_rights, context);
+}
+
+/*
+ * Check that a query, expanded but not planned, may be run.  A query over the
+ * deltas alone would not notice that a right has been revoked.
+ */
+void
+mvr_run_query_check_rights(Query *query)
+{
+	List	   *rights = NIL;
+
+	collect_rights((Node *) query, &rights);
+	mvr_compat_check_rights(rights);
+}
+
 /* The query is modified */
 PlannedStmt *
 mvr_run_query_plan(Query *query)
@@ -80,9 +116,10 @@ mvr_run_query_plan(Query *query)
 }
 
 /*
- * Run a plan and call the function for each row.  The plan may be parallel, so
- * the function may insert rows, but not update or delete any, unless the query
- * reads an ephemeral named relation (which no parallel plan does).
+ * Run a plan and call the function for each row, in a memory context that is
+ * reset after it.  The plan may be parallel, so the function may insert rows,
+ * but not update or delete any, unless the query reads an ephemeral named
+ * relation (which no parallel plan does).
  */
 uint64
 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
@@ -97,7 +134,9 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 			.mydest = DestNone
 		},
 		.function = function,
-		.arg = arg
+		.arg = arg,
+		.context = AllocSetContextCreate(CurrentMemoryContext, "matview row",
+										 ALLOCSET_DEFAULT_SIZES)
 	};
 	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
 									   InvalidSnapshot, &receiver.pub, NULL, env, 0);
@@ -109,5 +148,24 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 	ExecutorFinish(desc);
 	ExecutorEnd(desc);
 	FreeQueryDesc(desc);
+	MemoryContextDelete(receiver.context);
 	return processed;
+}
+
+/* The plan as EXPLAIN shows it; the query is not run */
+char *
+mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env)
+{
+	ExplainState *es = NewExplainState();
+	QueryDesc  *desc = CreateQueryDesc(plan, "", GetActiveSnapshot(),
+									   InvalidSnapshot, None_Receiver, NULL, env, 0);
+
+	ExecutorStart(desc, EXEC_FLAG_EXPLAIN_ONLY);
+	es->costs = true;
+	ExplainBeginOutput(es);
+	ExplainPrintPlan(es, desc);
+	ExplainEndOutput(es);
+	ExecutorEnd(desc);
+	FreeQueryDesc(desc);
+	return es->str->data;
 }

@@ -190,6 +190,7 @@ typedef struct KeySupport
 typedef struct GroupWriter
 {
 	const MvrStage *stage;
+	MemoryContext context;		/* where this lives */
 	int			nkeys;
 	KeySupport *keys;
 	ExprContext *econtext;		/* output expressions scan a state row */
@@ -302,6 +303,7 @@ begin_groups(const MvrStage *stage)
 	List	   *outputs = NIL;
 
 	writer->stage = stage;
+	writer->context = CurrentMemoryContext;
 	writer->fits = true;
 	prepare_keys(writer);
 	writer->econtext = CreateStandaloneExprContext();
@@ -749,7 +751,12 @@ want_group(GroupWriter *writer, TupleTableSlot *delta)
 	if (writer->nkeys == 0)
 		return;
 	if (writer->wanted[kind] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(writer->context);
+
 		writer->wanted[kind] = tuplestore_begin_heap(true, false, work_mem);
+		MemoryContextSwitchTo(old);
+	}
 	tuplestore_putvalues(writer->wanted[kind], writer->keydesc, delta->tts_values,
 						 delta->tts_isnull);
 }

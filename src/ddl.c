@@ -1,0 +1,109 @@
+/*
+ * ddl.c
+ *		Event triggers: what other commands do to tracked views.
+ *
+ * Both are ENABLE ALWAYS and run as whoever ran the command; they touch the
+ * registry only for objects that the command has just dropped or written, so
+ * the right to that command is the right to this.
+ *
+ * DROP: state tables and change logs are members of the extension, for
+ * pg_dump and DROP EXTENSION.  So they cannot depend on a view or base table
+ * as well, or dropping that would want to drop the extension: they are dropped
+ * here, when the view is gone or with the last view that reads them.  Triggers
+ * go with their tables.
+ *
+ * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
+ * relfilenode, which the next refresh would notice.  With CONCURRENTLY it
+ * writes the old one; only the command itself tells.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "commands/event_trigger.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "matview_refresh.h"
+
+PG_FUNCTION_INFO_V1(mvr_forget_dropped);
+PG_FUNCTION_INFO_V1(mvr_note_command);
+
+static void
+check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("%s must be called as an event trigger", name));
+}
+
+/* The relations that the running event is about */
+static List *
+list_event_relations(const char *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	List	   *relations = NIL;
+
+	SPI_connect();
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not list the relations of the event");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		bool		isnull;
+
+		relations = lappend_oid(relations,
+								DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
+															   SPI_tuptable->tupdesc,
+															   1, &isnull)));
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return relations;
+}
+
+/* Event trigger on sql_drop */
+Datum
+mvr_forget_dropped(PG_FUNCTION_ARGS)
+{
+	List	   *relations;
+	ListCell   *lc;
+
+	check_called_as_event_trigger(fcinfo, "matview.forget_dropped()");
+	relations = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+									 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass"
+									 " AND objsubid OPERATOR(pg_catalog.=) 0");
+	foreach(lc, relations)
+	{
+		mvr_refresh_untrack(lfirst_oid(lc));
+		mvr_catalog_delete_history(lfirst_oid(lc));
+		mvr_catalog_delete_log(lfirst_oid(lc));
+	}
+	PG_RETURN_NULL();
+}
+
+/* Event trigger on ddl_command_end of REFRESH MATERIALIZED VIEW */
+Datum
+mvr_note_command(PG_FUNCTION_ARGS)
+{
+	List	   *relations;
+	ListCell   *lc;
+
+	check_called_as_event_trigger(fcinfo, "matview.note_command()");
+	relations = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_ddl_commands()"
+									 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass");
+	foreach(lc, relations)
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
+
+		if (tracked == NULL)
+			continue;
+		tracked->file = InvalidOid;
+		mvr_catalog_store_view(tracked, false);
+	}
+	PG_RETURN_NULL();
+}

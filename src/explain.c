@@ -1,0 +1,286 @@
+/*
+ * explain.c
+ *		Looking at a view: how it is maintained, and whether it is right.
+ *
+ * Nothing here writes, so all of it works on a standby too.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+#include "matview_refresh.h"
+
+PG_FUNCTION_INFO_V1(mvr_explain);
+PG_FUNCTION_INFO_V1(mvr_check);
+PG_FUNCTION_INFO_V1(mvr_pending_changes);
+
+/* ----------
+ * explain
+ * ----------
+ */
+
+typedef struct Lines
+{
+	Tuplestorestate *rows;
+	TupleDesc	desc;
+} Lines;
+
+static void
+put_line(Lines *lines, const char *format,...) pg_attribute_printf(2, 3);
+
+static void
+put_line(Lines *lines, const char *format,...)
+{
+	StringInfoData text;
+	Datum		value;
+	bool		isnull = false;
+
+	initStringInfo(&text);
+	for (;;)
+	{
+		va_list		args;
+		int			needed;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(&text, format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&text, needed);
+	}
+	value = CStringGetTextDatum(text.data);
+	tuplestore_putvalues(lines->rows, lines->desc, &value, &isnull);
+}
+
+/* One line of output for each line of a text */
+static void
+put_text(Lines *lines, char *text)
+{
+	char	   *save = NULL;
+
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		put_line(lines, "  %s", line);
+}
+
+static const char *
+name_strategy(MvrStrategy strategy)
+{
+	switch (strategy)
+	{
+		case MVR_ROWS:
+			return "rows: each changed row of the query is found and written";
+		case MVR_GROUPS:
+			return "groups: each changed group is merged with its state";
+		case MVR_RECOMPUTE:
+			break;
+	}
+	return "recompute: the query is run, and the rows that differ are written";
+}
+
+static const char *
+name_merge(MvrMerge merge)
+{
+	switch (merge)
+	{
+		case MVR_MERGE_COUNT:
+		case MVR_MERGE_SUM:
+			return "added and subtracted";
+		case MVR_MERGE_EXTREMUM:
+			return "kept; the group is recomputed when it may have gone";
+		case MVR_MERGE_SCALE:
+			return "kept, for the digits that the sum shows";
+		case MVR_MERGE_NONE:
+			break;
+	}
+	return "recomputed for each group that changes";
+}
+
+static void
+explain_groups(Lines *lines, MvrStage *stage)
+{
+	put_line(lines, "group keys: %d", list_length(stage->keys));
+	foreach_ptr(MvrGroupKey, key, stage->keys)
+	{
+		if (!key->is_image_equal)
+			put_line(lines, "  equal values of type %s can look different: changed groups are recomputed",
+					 format_type_with_typemod(key->type, key->typmod));
+	}
+	foreach_ptr(MvrStateColumn, column, stage->columns)
+		put_line(lines, "aggregate %s: %s", get_func_name(column->aggregate->aggfnoid),
+				 name_merge(column->merge));
+}
+
+static void
+explain_sources(Lines *lines, MvrStage *stage, MvrTracked *tracked)
+{
+	foreach_ptr(MvrUse, use, stage->uses)
+	{
+		StringInfoData columns;
+		int			attno = -1;
+
+		initStringInfo(&columns);
+		while ((attno = bms_next_member(use->columns, attno)) >= 0)
+			appendStringInfo(&columns, "%s%s", columns.len > 0 ? ", " : "",
+							 quote_identifier(get_attname(use->base, attno, false)));
+		put_line(lines, "base table %s (%s)",
+				 quote_qualified_identifier(get_namespace_name(get_rel_namespace(use->base)),
+											get_rel_name(use->base)),
+				 columns.data);
+	}
+	if (tracked == NULL)
+		return;
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (tracked->frontier.valid && OidIsValid(source->log))
+			put_line(lines, "pending changes of %s: " INT64_FORMAT,
+					 quote_identifier(get_rel_name(source->base)),
+					 mvr_change_log_count(source->log, &tracked->frontier));
+	}
+}
+
+/* The pending changes of each base table, at least one row, to plan with */
+static List *
+make_sample_deltas(MvrTracked *tracked)
+{
+	List	   *deltas = NIL;
+
+	if (tracked == NULL || !tracked->frontier.valid)
+		return NIL;
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base = table_open(source->base, AccessShareLock);
+		bool		marked;
+		MvrDelta   *delta = mvr_change_log_read(base, source, &tracked->frontier,
+												&marked);
+
+		table_close(base, NoLock);
+		delta->nrows = Max(delta->nrows, 1);
+		deltas = lappend(deltas, delta);
+	}
+	return deltas;
+}
+
+static void
+explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
+{
+	List	   *deltas = make_sample_deltas(tracked);
+	Query	   *query;
+
+	if (deltas == NIL || stage->strategy == MVR_RECOMPUTE)
+		return;
+	query = stage->strategy == MVR_ROWS ?
+		mvr_delta_query_build_rows(stage, deltas) :
+		mvr_delta_query_build_groups(stage, deltas);
+	put_line(lines, "plan for the changes:");
+	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query),
+										  mvr_run_query_environment(deltas)));
+}
+
+/* SQL: matview.explain(view) */
+Datum
+mvr_explain(PG_FUNCTION_ARGS)
+{
+	Relation	view = mvr_refresh_open_view(mvr_refresh_get_view_argument(fcinfo),
+											 AccessShareLock);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Lines		lines;
+	MvrStage   *stage;
+	MvrTracked *tracked;
+	Oid			userid;
+	int			context;
+	int			level;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	lines.rows = result->setResult;
+	lines.desc = result->setDesc;
+
+	level = mvr_refresh_become_owner(view, &userid, &context);
+	stage = mvr_analyze_view(view);
+	tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
+	put_line(&lines, "strategy %s", name_strategy(stage->strategy));
+	if (stage->reason)
+		put_line(&lines, "reason: %s", stage->reason);
+	if (stage->strategy == MVR_GROUPS)
+		explain_groups(&lines, stage);
+	explain_sources(&lines, stage, tracked);
+	put_line(&lines, "tracked: %s", tracked == NULL ? "no" :
+			 tracked->frontier.valid ? "yes" : "yes, to be filled");
+	explain_delta_plan(&lines, stage, tracked);
+	put_line(&lines, "plan for a recompute:");
+	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query)),
+										   NULL));
+	mvr_refresh_become_again(level, userid, context);
+	relation_close(view, NoLock);
+	return (Datum) 0;
+}
+
+/* ----------
+ * check
+ * ----------
+ */
+
+/* SQL: matview.check(view) */
+Datum
+mvr_check(PG_FUNCTION_ARGS)
+{
+	Relation	view = mvr_refresh_open_view(mvr_refresh_get_view_argument(fcinfo),
+											 AccessShareLock);
+	MvrStage   *stage;
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+	int64		missing;
+	int64		extra;
+	Oid			userid;
+	int			context;
+	int			level;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (!RelationIsPopulated(view))
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("materialized view \"%s\" has not been populated",
+					   RelationGetRelationName(view)),
+				errdetail("It was created WITH NO DATA."),
+				errhint("Refresh it first."));
+	level = mvr_refresh_become_owner(view, &userid, &context);
+	stage = mvr_analyze_view(view);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	stage->strategy = MVR_RECOMPUTE;
+	mvr_diff_count(stage, view, &missing, &extra);
+	PopActiveSnapshot();
+	mvr_refresh_become_again(level, userid, context);
+	relation_close(view, NoLock);
+	values[0] = Int64GetDatum(missing);
+	values[1] = Int64GetDatum(extra);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* SQL: matview.pending_changes(oid) */
+Datum
+mvr_pending_changes(PG_FUNCTION_ARGS)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(PG_GETARG_OID(0));
+	int64		count = 0;
+
+	if (tracked == NULL || !tracked->frontier.valid)
+		PG_RETURN_NULL();
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (OidIsValid(source->log))
+			count += mvr_change_log_count(source->log, &tracked->frontier);
+	}
+	PG_RETURN_INT64(count);
+}

@@ -1,0 +1,1071 @@
+/*
+ * refresh.c
+ *		The one entry: lock, look, choose, run, record.
+ *
+ * A refresh is
+ *	1. lock the view (no second refresh; readers go on)
+ *	2. as its owner, analyze its query, which locks the base tables
+ *	3. if it is to be tracked and is not (rightly), arm capture
+ *	4. take the snapshot that everything is read with
+ *	5. find out what can be done: nothing, apply the changes, recompute
+ *	6. do it
+ *	7. store the frontier, trim the change logs, write the history
+ *
+ * The order of 1 to 4 is what makes it right: the snapshot is newer than the
+ * last refresh, which has ended before we got the view's lock, and newer than
+ * the arming of capture, which has waited for all writers.  A REPEATABLE READ
+ * or SERIALIZABLE transaction has its snapshot already: if that does not see
+ * the last refresh the caller gets a serialization failure, and it never
+ * stores the first frontier of a view (see can_store_frontier).
+ *
+ * Locks: ExclusiveLock on the view (AccessExclusiveLock for refresh_full),
+ * AccessShareLock on its base tables, and ShareUpdateExclusiveLock on the
+ * change logs if the view has no frontier, so that nobody trims what it does
+ * not know to be wanted.  All are kept until the end of the transaction.
+ * Arming takes ShareRowExclusiveLock on base tables that are not captured yet.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "commands/tablecmds.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "matview_refresh.h"
+
+typedef enum RefreshMode
+{
+	REFRESH_AUTO,
+	REFRESH_FULL,
+	REFRESH_CONCURRENT,
+	REFRESH_INCREMENTAL,
+	REFRESH_DIFF
+} RefreshMode;
+
+typedef struct Refresh
+{
+	RefreshMode requested;
+	Relation	view;
+	MvrStage   *stage;
+	MvrTracked *tracked;		/* NULL if not tracked */
+	bool		may_store;		/* a frontier may be stored at the end */
+	List	   *deltas;
+	int64		nread;			/* log rows consumed, before netting */
+
+	/* for the result row and the history */
+	const char *mode;
+	char	   *reason;
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+	int64		changes;
+	TimestampTz started;
+} Refresh;
+
+PG_FUNCTION_INFO_V1(mvr_refresh);
+PG_FUNCTION_INFO_V1(mvr_refresh_full);
+PG_FUNCTION_INFO_V1(mvr_refresh_concurrent);
+PG_FUNCTION_INFO_V1(mvr_refresh_incremental);
+PG_FUNCTION_INFO_V1(mvr_track);
+PG_FUNCTION_INFO_V1(mvr_untrack);
+
+/* ----------
+ * The view
+ * ----------
+ */
+
+static const char *
+name_relkind(char relkind)
+{
+	switch (relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			return "a table";
+		case RELKIND_VIEW:
+			return "a plain view";
+		case RELKIND_SEQUENCE:
+			return "a sequence";
+		case RELKIND_FOREIGN_TABLE:
+			return "a foreign table";
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return "an index";
+		case RELKIND_COMPOSITE_TYPE:
+			return "a composite type";
+		default:
+			return "of another kind";
+	}
+}
+
+static void
+check_view(Oid view)
+{
+	char		relkind = get_rel_relkind(view);
+
+	if (relkind == '\0')
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("relation with OID %u does not exist", view),
+				errdetail("It may have been dropped meanwhile."),
+				errhint("Pass the name of a materialized view."));
+	if (relkind != RELKIND_MATVIEW)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("\"%s\" is not a materialized view", get_rel_name(view)),
+				errdetail("It is %s.", name_relkind(relkind)),
+				errhint("Pass the name of a materialized view."));
+	if (!mvr_compat_may_refresh(view))
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied for materialized view \"%s\"",
+					   get_rel_name(view)),
+				errdetail("Only those who may refresh a materialized view may use it here."),
+				errhint("Call this as the owner of the materialized view."));
+}
+
+/*
+ * Open a materialized view that the user may refresh.  Rights are checked
+ * before the lock is asked for, and the view again behind it.
+ */
+Relation
+mvr_refresh_open_view(Oid view, LOCKMODE lockmode)
+{
+	Relation	rel;
+
+	check_view(view);
+	rel = try_relation_open(view, lockmode);
+	if (rel == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("relation with OID %u does not exist", view),
+				errdetail("It was dropped meanwhile."),
+				errhint("Pass the name of a materialized view."));
+	check_view(view);
+	return rel;
+}
+
+/*
+ * Become the view's owner in a security-restricted operation, with a
+ * search_path that names nobody's schema.  Returns the GUC nesting level.
+ */
+int
+mvr_refresh_become_owner(Relation view, Oid *save_userid, int *save_context)
+{
+	int			level;
+
+	GetUserIdAndSecContext(save_userid, save_context);
+	SetUserIdAndSecContext(view->rd_rel->relowner,
+						   *save_context | SECURITY_RESTRICTED_OPERATION);
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+mvr_refresh_become_again(int level, Oid userid, int context)
+{
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(userid, context);
+}
+
+/* ----------
+ * Tracking
+ * ----------
+ */
+
+static int
+compare_uses(const ListCell *a, const ListCell *b)
+{
+	Oid			left = ((MvrUse *) lfirst(a))->base;
+	Oid			right = ((MvrUse *) lfirst(b))->base;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+static void
+check_trigger_right(Relation base, Oid userid)
+{
+	if (pg_class_aclcheck(RelationGetRelid(base), userid, ACL_TRIGGER) != ACLCHECK_OK)
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied to track changes of table \"%s\"",
+					   RelationGetRelationName(base)),
+				errdetail("Tracking installs triggers on the table."),
+				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
+}
+
+/*
+ * Arm capture for one base table, and return it as a source.  Base tables are
+ * armed in the order of their OIDs, so that two who do it cannot deadlock.
+ */
+static MvrSource *
+arm_source(MvrUse *use, Oid userid)
+{
+	MvrSource  *source = palloc0(sizeof(MvrSource));
+	Relation	base = table_open(use->base, AccessShareLock);
+
+	check_trigger_right(base, userid);
+	source->base = use->base;
+	source->columns = bms_copy(use->columns);
+	source->log = mvr_change_log_ensure(base, use->columns);
+	mvr_capture_arm(base, source->log);
+	CommandCounterIncrement();
+	source->shape = mvr_capture_shape(base, source->log, source->columns);
+	table_close(base, NoLock);
+	return source;
+}
+
+/* Drop an object that is ours, if it is still there */
+static void
+drop_relation(Oid relid)
+{
+	ObjectAddress object;
+
+	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return;
+	ObjectAddressSet(object, RelationRelationId, relid);
+	performDeletion(&object, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
+	CommandCounterIncrement();
+}
+
+/* Stop capturing base tables that no tracked view reads any more */
+static void
+release_sources(List *sources)
+{
+	foreach_ptr(MvrSource, source, sources)
+	{
+		if (mvr_catalog_list_views(source->base) != NIL)
+			continue;
+		mvr_capture_disarm(source->base);
+		mvr_change_log_drop(source->base);
+		CommandCounterIncrement();
+	}
+}
+
+/* Is some source of this list missing in the other? */
+static List *
+list_sources_gone(List *sources, List *kept)
+{
+	List	   *gone = NIL;
+
+	foreach_ptr(MvrSource, source, sources)
+	{
+		bool		is_kept = false;
+
+		foreach_ptr(MvrSource, other, kept)
+		{
+			if (other->base == source->base)
+				is_kept = true;
+		}
+		if (!is_kept)
+			gone = lappend(gone, source);
+	}
+	return gone;
+}
+
+/*
+ * Arm capture for all that a view reads, and register the view, without a
+ * frontier: what it holds is not known to be of any snapshot.
+ */
+static void
+track_view(Refresh *refresh, Oid userid)
+{
+	MvrTracked *old = refresh->tracked;
+	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
+
+	tracked->view = RelationGetRelid(refresh->view);
+	tracked->query_hash = mvr_analyze_hash(refresh->stage);
+	if (old)
+	{
+		tracked->state = old->state;
+		tracked->row_index = old->row_index;
+	}
+	list_sort(refresh->stage->uses, compare_uses);
+	foreach_ptr(MvrUse, use, refresh->stage->uses)
+		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
+	mvr_catalog_store_view(tracked, true);
+	CommandCounterIncrement();
+	if (old)
+		release_sources(list_sources_gone(old->sources, tracked->sources));
+	refresh->tracked = tracked;
+}
+
+/* Stop tracking: registry, state, index of ours, logs that nobody else reads */
+void
+mvr_refresh_untrack(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+
+	if (tracked == NULL)
+		return;
+	mvr_catalog_delete_view(view);
+	CommandCounterIncrement();
+	drop_relation(tracked->state);
+	drop_relation(tracked->row_index);
+	release_sources(tracked->sources);
+}
+
+/* ----------
+ * What can be done
+ * ----------
+ */
+
+static MvrUse *
+lookup_use(const MvrStage *stage, Oid base)
+{
+	foreach_ptr(MvrUse, use, stage->uses)
+	{
+		if (use->base == base)
+			return use;
+	}
+	return NULL;
+}
+
+/* Does capture still see every change of a source? */
+static bool
+is_source_armed(Refresh *refresh, MvrSource *source)
+{
+	MvrUse	   *use = lookup_use(refresh->stage, source->base);
+	Relation	base;
+	int64		shape;
+
+	if (use == NULL || !OidIsValid(source->log) ||
+		!bms_equal(use->columns, source->columns))
+		return false;
+	base = table_open(source->base, NoLock);
+	shape = mvr_capture_shape(base, source->log, source->columns);
+	table_close(base, NoLock);
+	return shape != 0 && shape == source->shape;
+}
+
+/* Why the registered tracking does not fit the view any more, or NULL */
+static char *
+find_tracking_fault(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	if (tracked == NULL)
+		return "tracking starts";
+	if (tracked->query_hash != mvr_analyze_hash(refresh->stage))
+		return "a view or function that the query uses has been replaced";
+	if (list_length(tracked->sources) != list_length(refresh->stage->uses))
+		return "the base tables have changed";
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (!is_source_armed(refresh, source))
+			return psprintf("triggers, partitions or generated columns of \"%s\" have changed",
+							get_rel_name(source->base));
+	}
+	return NULL;
+}
+
+/*
+ * Before the snapshot: see that capture is armed, for a view that is tracked
+ * or is to be.  A fault found leaves the view without a frontier.
+ */
+static void
+prepare_tracking(Refresh *refresh, Oid userid)
+{
+	char	   *fault;
+
+	if (refresh->stage->strategy == MVR_RECOMPUTE)
+	{
+		if (refresh->tracked)
+			mvr_refresh_untrack(RelationGetRelid(refresh->view));
+		refresh->tracked = NULL;
+		refresh->reason = refresh->stage->reason;
+		return;
+	}
+	if (refresh->tracked == NULL && refresh->requested != REFRESH_INCREMENTAL)
+	{
+		refresh->reason = "the view is not tracked";
+		return;
+	}
+	fault = find_tracking_fault(refresh);
+	if (fault)
+	{
+		track_view(refresh, userid);
+		refresh->reason = fault;
+	}
+	if (!refresh->tracked->frontier.valid)
+	{
+		foreach_ptr(MvrSource, source, refresh->tracked->sources)
+			LockRelationOid(source->log, ShareUpdateExclusiveLock);
+	}
+}
+
+/* Is a statement of this session in the midst of writing a relation? */
+static bool
+is_being_written(Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	bool		result = rel->rd_refcnt > 1 &&
+		CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+
+	table_close(rel, NoLock);
+	return result;
+}
+
+/*
+ * A refresh called by a statement that is writing a base table sees rows whose
+ * triggers have not fired yet.  So it recomputes, and leaves no frontier.
+ */
+static char *
+find_base_being_written(MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		List	   *members = list_make1_oid(source->base);
+		ListCell   *lc;
+
+		if (has_subclass(source->base))
+			members = find_all_inheritors(source->base, AccessShareLock, NULL);
+		foreach(lc, members)
+			if (is_being_written(lfirst_oid(lc)))
+				return psprintf("a statement that writes \"%s\" is still running",
+								get_rel_name(lfirst_oid(lc)));
+	}
+	return NULL;
+}
+
+/*
+ * A transaction with an old snapshot must not store a view's first frontier:
+ * capture may have been armed after that snapshot, and what was written in
+ * between would be in neither the contents nor the log.
+ */
+static bool
+can_store_frontier(Refresh *refresh)
+{
+	return refresh->tracked &&
+		(refresh->tracked->frontier.valid || !IsolationUsesXactSnapshot());
+}
+
+static Oid
+get_file(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			file;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+	ReleaseSysCache(tuple);
+	return file;
+}
+
+static void
+check_frontier_visible(Refresh *refresh)
+{
+	if (refresh->tracked && refresh->tracked->frontier.valid &&
+		!mvr_frontier_is_visible(&refresh->tracked->frontier))
+		ereport(ERROR,
+				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				errmsg("could not serialize access to materialized view \"%s\"",
+					   RelationGetRelationName(refresh->view)),
+				errdetail("It was refreshed after this transaction took its snapshot."),
+				errhint("The transaction might succeed if retried."));
+}
+
+/* The index by which rows of a view are found; InvalidOid if there is none */
+static Oid
+lookup_row_index(Refresh *refresh)
+{
+	Oid			index = mvr_heap_lookup_key_index(refresh->view);
+	List	   *indexes;
+
+	if (OidIsValid(index))
+		return index;
+	index = refresh->tracked->row_index;
+	indexes = RelationGetIndexList(refresh->view);
+	if (!list_member_oid(indexes, index))
+		index = InvalidOid;
+	list_free(indexes);
+	return index;
+}
+
+/* Why the changes cannot be applied to what the view holds, or NULL */
+static char *
+find_contents_fault(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+	char	   *reason = find_base_being_written(tracked);
+
+	if (reason)
+	{
+		refresh->may_store = false;
+		return reason;
+	}
+	if (!tracked->frontier.valid)
+		return refresh->reason ? refresh->reason :
+			"what the view has consumed is not known";
+	if (tracked->file != get_file(tracked->view))
+		return "the contents were written by another command";
+	if (refresh->stage->strategy == MVR_GROUPS &&
+		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(tracked->state)))
+		return "the state table is gone";
+	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(lookup_row_index(refresh)))
+		return "the index that finds rows is gone";
+	return NULL;
+}
+
+/* Read what is new to the view; returns a reason if that does not tell all */
+static char *
+read_deltas(Refresh *refresh)
+{
+	char	   *reason = NULL;
+
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
+	{
+		Relation	base = table_open(source->base, NoLock);
+		bool		marked = false;
+		MvrDelta   *delta = mvr_change_log_read(base, source,
+												&refresh->tracked->frontier, &marked);
+
+		table_close(base, NoLock);
+		refresh->changes += delta->nrows;
+		refresh->nread += delta->nread;
+		if (delta->nrows > 0)
+			refresh->deltas = lappend(refresh->deltas, delta);
+		if (marked && reason == NULL)
+			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
+	}
+	return reason;
+}
+
+/* ----------
+ * Doing it
+ * ----------
+ */
+
+static void
+add_counts(Refresh *refresh, MvrHeap *view)
+{
+	refresh->inserted += view->inserted;
+	refresh->updated += view->updated;
+	refresh->deleted += view->deleted;
+}
+
+/* A new, empty state table for a tracked view by groups; else NULL */
+static MvrHeap *
+renew_state(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	if (tracked == NULL)
+		return NULL;
+	drop_relation(tracked->state);
+	tracked->state = InvalidOid;
+	if (refresh->stage->strategy != MVR_GROUPS)
+		return NULL;
+	tracked->state = mvr_heap_create_state(refresh->view,
+										   mvr_analyze_build_state_desc(refresh->stage));
+	return mvr_heap_open(tracked->state, RowExclusiveLock);
+}
+
+/* Close the state after it was filled, and index it */
+static void
+finish_state(Refresh *refresh, MvrHeap *state)
+{
+	if (state == NULL)
+		return;
+	mvr_heap_close(state);
+	CommandCounterIncrement();
+	mvr_heap_create_state_index(refresh->tracked->state);
+}
+
+/* See that rows of a tracked view by rows can be found next time */
+static void
+ensure_row_index(Refresh *refresh)
+{
+	if (refresh->tracked && refresh->stage->strategy == MVR_ROWS &&
+		!OidIsValid(lookup_row_index(refresh)))
+		refresh->tracked->row_index = mvr_heap_create_row_index(refresh->view);
+}
+
+static void
+run_diff(Refresh *refresh)
+{
+	MvrHeap    *state;
+	MvrHeap    *view;
+
+	refresh->mode = "diff";
+	CommandCounterIncrement();
+	state = renew_state(refresh);
+	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	mvr_diff_write(refresh->stage, view, state);
+	add_counts(refresh, view);
+	mvr_heap_close(view);
+	finish_state(refresh, state);
+	CommandCounterIncrement();
+	ensure_row_index(refresh);
+}
+
+typedef struct RebuildContext
+{
+	MvrRebuild *rebuild;
+	MvrHeap    *state;
+	int64		nrows;
+} RebuildContext;
+
+static void
+rebuild_row(TupleTableSlot *row, void *arg)
+{
+	RebuildContext *context = arg;
+
+	mvr_rebuild_put(context->rebuild, row);
+	context->nrows++;
+}
+
+static void
+rebuild_group(TupleTableSlot *state, TupleTableSlot *row, void *arg)
+{
+	RebuildContext *context = arg;
+
+	if (row)
+	{
+		rebuild_row(row, arg);
+		state->tts_values[MVR_STATE_TID - 1] = PointerGetDatum(&row->tts_tid);
+		state->tts_isnull[MVR_STATE_TID - 1] = false;
+	}
+	mvr_heap_insert(context->state, state);
+}
+
+/* Fill a new heap and swap it in.  False if the swap's lock was never free. */
+static bool
+run_rebuild(Refresh *refresh, bool wait)
+{
+	RebuildContext context = {0};
+
+	context.state = renew_state(refresh);
+	context.rebuild = mvr_rebuild_begin(refresh->view);
+	if (context.state)
+		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
+	else
+		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query)), NULL,
+					  rebuild_row, &context);
+	finish_state(refresh, context.state);
+	if (!mvr_rebuild_swap(context.rebuild, wait))
+	{
+		mvr_rebuild_abandon(context.rebuild);
+		return false;
+	}
+	refresh->mode = wait ? "full" : "concurrent";
+	refresh->inserted = context.nrows;
+	CommandCounterIncrement();
+	ensure_row_index(refresh);
+	return true;
+}
+
+static void
+run_concurrent(Refresh *refresh)
+{
+	if (run_rebuild(refresh, false))
+		return;
+	refresh->reason = "readers held the view for longer than matview.swap_timeout";
+	run_diff(refresh);
+}
+
+/* Recompute: beside old contents by differences, else from nothing */
+static void
+run_recompute(Refresh *refresh)
+{
+	if (RelationIsPopulated(refresh->view))
+		run_diff(refresh);
+	else
+		run_rebuild(refresh, true);
+}
+
+static Query *
+build_delta_query(Refresh *refresh)
+{
+	return refresh->stage->strategy == MVR_ROWS ?
+		mvr_delta_query_build_rows(refresh->stage, refresh->deltas) :
+		mvr_delta_query_build_groups(refresh->stage, refresh->deltas);
+}
+
+/* Apply the deltas; false if the view did not hold what they say it held */
+static bool
+apply_deltas(Refresh *refresh, PlannedStmt *plan)
+{
+	MvrHeap    *view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	bool		fits;
+
+	if (refresh->stage->strategy == MVR_ROWS)
+	{
+		mvr_heap_set_index(view, lookup_row_index(refresh));
+		fits = mvr_stage_apply_rows(refresh->stage, plan, view, refresh->deltas);
+	}
+	else
+	{
+		MvrHeap    *state = mvr_heap_open(refresh->tracked->state, RowExclusiveLock);
+		List	   *indexes = RelationGetIndexList(state->rel);
+
+		mvr_heap_set_index(state, linitial_oid(indexes));
+		fits = mvr_stage_apply_groups(refresh->stage, plan, view, state, refresh->deltas);
+		mvr_heap_close(state);
+	}
+	add_counts(refresh, view);
+	mvr_heap_close(view);
+	return fits;
+}
+
+/* Would a rebuild cost less than applying the deltas? */
+static bool
+is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
+{
+	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query));
+
+	/* what is written: an index search and an update, against an append */
+	double		delta_cost = delta->planTree->total_cost +
+		delta->planTree->plan_rows * 3 * random_page_cost * 0.1;
+	double		full_cost = full->planTree->total_cost +
+		full->planTree->plan_rows * (cpu_tuple_cost * 4);
+
+	return full_cost < delta_cost;
+}
+
+static void
+run_incremental(Refresh *refresh)
+{
+	char	   *reason = find_contents_fault(refresh);
+	PlannedStmt *plan;
+
+	if (reason == NULL)
+		reason = read_deltas(refresh);
+	if (reason)
+	{
+		refresh->reason = reason;
+		run_recompute(refresh);
+		return;
+	}
+	if (refresh->changes == 0)
+	{
+		refresh->mode = "none";
+		return;
+	}
+	plan = mvr_run_query_plan(build_delta_query(refresh));
+	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
+	{
+		refresh->reason = "applying the changes would cost more than a rebuild";
+		run_concurrent(refresh);
+		return;
+	}
+	refresh->mode = "incremental";
+	if (!apply_deltas(refresh, plan))
+	{
+		refresh->reason = "the contents did not fit the changes";
+		run_diff(refresh);
+	}
+}
+
+static void
+run_strategy(Refresh *refresh)
+{
+	bool		is_populated = RelationIsPopulated(refresh->view);
+
+	switch (refresh->requested)
+	{
+		case REFRESH_FULL:
+			run_rebuild(refresh, true);
+			break;
+		case REFRESH_CONCURRENT:
+			run_concurrent(refresh);
+			break;
+		case REFRESH_DIFF:
+			run_recompute(refresh);
+			break;
+		case REFRESH_AUTO:
+			if (refresh->tracked == NULL || !is_populated)
+				run_concurrent(refresh);
+			else
+				run_incremental(refresh);
+			break;
+		case REFRESH_INCREMENTAL:
+			if (refresh->tracked == NULL || !is_populated)
+				run_recompute(refresh);
+			else
+				run_incremental(refresh);
+			break;
+	}
+}
+
+/* ----------
+ * Recording it
+ * ----------
+ */
+
+/* Let a view that holds back too large a log lose its frontier */
+static void
+expel_view(Oid view)
+{
+	MvrTracked *tracked;
+
+	/* its own refresh is running: let it */
+	if (!ConditionalLockRelationOid(view, ExclusiveLock))
+		return;
+	tracked = mvr_catalog_lookup_view(view);
+	if (tracked == NULL || !tracked->frontier.valid)
+		return;
+	tracked->frontier.valid = false;
+	mvr_catalog_store_view(tracked, false);
+}
+
+static bool
+is_log_too_large(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	uint64		kilobytes = (uint64) RelationGetNumberOfBlocks(rel) * (BLCKSZ / 1024);
+
+	table_close(rel, NoLock);
+	return mvr_max_log_size >= 0 && kilobytes > (uint64) mvr_max_log_size;
+}
+
+/* Trim the logs of what all views that read them have consumed */
+static void
+trim_logs(Refresh *refresh)
+{
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
+	{
+		ListCell   *lc;
+
+		if (is_log_too_large(source->log))
+		{
+			foreach(lc, mvr_catalog_list_views(source->base))
+				if (lfirst_oid(lc) != refresh->tracked->view)
+					expel_view(lfirst_oid(lc));
+			CommandCounterIncrement();
+		}
+		mvr_change_log_trim(source->base);
+	}
+}
+
+static void
+record_refresh(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+	bool		is_none = strcmp(refresh->mode, "none") == 0;
+
+	/* changes that came to nothing are consumed all the same */
+	if (is_none && refresh->nread == 0)
+		return;
+	if (tracked)
+	{
+		tracked->frontier = mvr_frontier_here();
+		tracked->frontier.valid = refresh->may_store;
+		tracked->file = get_file(tracked->view);
+		mvr_catalog_store_view(tracked, false);
+		CommandCounterIncrement();
+		trim_logs(refresh);
+	}
+	if (!is_none)
+		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
+								   refresh->reason, refresh->inserted,
+								   refresh->updated, refresh->deleted,
+								   refresh->changes, refresh->started);
+}
+
+/* ----------
+ * The entry
+ * ----------
+ */
+
+static void
+run_refresh(Oid view, Refresh *refresh)
+{
+	Oid			userid;
+	int			context;
+	int			level;
+
+	PreventCommandIfReadOnly("matview.refresh()");
+	PreventCommandDuringRecovery("matview.refresh()");
+	refresh->started = GetCurrentTimestamp();
+	refresh->view = mvr_refresh_open_view(view, refresh->requested == REFRESH_FULL ?
+										  AccessExclusiveLock : ExclusiveLock);
+	CheckTableNotInUse(refresh->view, "matview.refresh()");
+	level = mvr_refresh_become_owner(refresh->view, &userid, &context);
+
+	refresh->stage = mvr_analyze_view(refresh->view);
+	refresh->tracked = mvr_catalog_lookup_view(view);
+	mvr_run_query_check_rights(refresh->stage->query);
+	prepare_tracking(refresh, userid);
+	refresh->may_store = can_store_frontier(refresh);
+
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	check_frontier_visible(refresh);
+	run_strategy(refresh);
+	record_refresh(refresh);
+	PopActiveSnapshot();
+
+	mvr_refresh_become_again(level, userid, context);
+	relation_close(refresh->view, NoLock);
+	CommandCounterIncrement();
+}
+
+static Datum
+build_result(FunctionCallInfo fcinfo, Oid view, Refresh *refresh)
+{
+	Datum		values[7];
+	bool		nulls[7] = {0};
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = ObjectIdGetDatum(view);
+	values[1] = CStringGetTextDatum(refresh->mode);
+	values[2] = Int64GetDatum(refresh->inserted);
+	values[3] = Int64GetDatum(refresh->updated);
+	values[4] = Int64GetDatum(refresh->deleted);
+	values[5] = Int64GetDatum(refresh->changes);
+	values[6] = Float8GetDatum((GetCurrentTimestamp() - refresh->started) / 1000.0);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* The view argument of an SQL function; NULL is an error */
+Oid
+mvr_refresh_get_view_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("materialized view must not be null"),
+				errdetail("The argument \"view\" is NULL."),
+				errhint("Pass the name of a materialized view."));
+	return PG_GETARG_OID(0);
+}
+
+static Datum
+refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode)
+{
+	Oid			view = mvr_refresh_get_view_argument(fcinfo);
+	Refresh		refresh = {.requested = mode};
+
+	run_refresh(view, &refresh);
+	return build_result(fcinfo, view, &refresh);
+}
+
+static RefreshMode
+parse_mode(const char *text)
+{
+	static const struct
+	{
+		const char *name;
+		RefreshMode mode;
+	}			modes[] = {
+		{"auto", REFRESH_AUTO},
+		{"full", REFRESH_FULL},
+		{"concurrent", REFRESH_CONCURRENT},
+		{"incremental", REFRESH_INCREMENTAL},
+		{"diff", REFRESH_DIFF}
+	};
+
+	for (int i = 0; i < (int) lengthof(modes); i++)
+		if (pg_strcasecmp(text, modes[i].name) == 0)
+			return modes[i].mode;
+	ereport(ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("unrecognized refresh mode \"%s\"", text),
+			errdetail("Modes are auto, full, concurrent, incremental and diff."),
+			errhint("Leave the mode out for auto."));
+	pg_unreachable();
+}
+
+/* SQL: matview.refresh(view, mode) */
+Datum
+mvr_refresh(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("refresh mode must not be null"),
+				errdetail("Modes are auto, full, concurrent, incremental and diff."),
+				errhint("Leave the mode out for auto."));
+	return refresh_by_mode(fcinfo, parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(1))));
+}
+
+/* SQL: matview.refresh_full(view) */
+Datum
+mvr_refresh_full(PG_FUNCTION_ARGS)
+{
+	return refresh_by_mode(fcinfo, REFRESH_FULL);
+}
+
+/* SQL: matview.refresh_concurrent(view) */
+Datum
+mvr_refresh_concurrent(PG_FUNCTION_ARGS)
+{
+	return refresh_by_mode(fcinfo, REFRESH_CONCURRENT);
+}
+
+/* SQL: matview.refresh_incremental(view) */
+Datum
+mvr_refresh_incremental(PG_FUNCTION_ARGS)
+{
+	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL);
+}
+
+/*
+ * SQL: matview.track(view).  Takes ShareRowExclusiveLock on base tables only
+ * until the end of the transaction, and reads none of them: a large view is
+ * best tracked by this, in a transaction of its own, and then filled.
+ */
+Datum
+mvr_track(PG_FUNCTION_ARGS)
+{
+	Oid			view = mvr_refresh_get_view_argument(fcinfo);
+	Refresh		refresh = {.requested = REFRESH_INCREMENTAL};
+	Oid			userid;
+	int			context;
+	int			level;
+
+	PreventCommandIfReadOnly("matview.track()");
+	PreventCommandDuringRecovery("matview.track()");
+	refresh.view = mvr_refresh_open_view(view, ExclusiveLock);
+	level = mvr_refresh_become_owner(refresh.view, &userid, &context);
+	refresh.stage = mvr_analyze_view(refresh.view);
+	refresh.tracked = mvr_catalog_lookup_view(view);
+	if (refresh.stage->strategy == MVR_RECOMPUTE)
+		ereport(NOTICE,
+				errmsg("materialized view \"%s\" cannot be maintained incrementally",
+					   RelationGetRelationName(refresh.view)),
+				errdetail("Reason: %s.", refresh.stage->reason),
+				errhint("It will be recomputed, and only the rows that differ written."));
+	prepare_tracking(&refresh, userid);
+	mvr_refresh_become_again(level, userid, context);
+	relation_close(refresh.view, NoLock);
+	PG_RETURN_VOID();
+}
+
+/* SQL: matview.untrack(view) */
+Datum
+mvr_untrack(PG_FUNCTION_ARGS)
+{
+	Oid			view = mvr_refresh_get_view_argument(fcinfo);
+	Relation	rel;
+
+	PreventCommandIfReadOnly("matview.untrack()");
+	PreventCommandDuringRecovery("matview.untrack()");
+	rel = mvr_refresh_open_view(view, ExclusiveLock);
+	mvr_refresh_untrack(view);
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
