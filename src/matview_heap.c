@@ -112,11 +112,20 @@ mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls)
 	index_rescan(heap->scan, heap->scankeys, heap->nkeys, NULL, 0);
 }
 
-/* The next row found goes to heap->found; false if there is none */
+/*
+ * The next row found goes to heap->found; false if there is none.  In the
+ * scan's own memory: a btree scan that meets a dead row allocates there what
+ * it keeps until it ends.
+ */
 bool
 mvr_heap_next(MvrHeap *heap)
 {
-	return index_getnext_slot(heap->scan, ForwardScanDirection, heap->found);
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(heap->scan));
+	bool		result = index_getnext_slot(heap->scan, ForwardScanDirection,
+											heap->found);
+
+	MemoryContextSwitchTo(old);
+	return result;
 }
 
 /* The row at a tid goes to heap->found; false if it is gone */
