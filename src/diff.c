@@ -69,6 +69,35 @@ collect_view(MvrZset *zset, Relation view, Snapshot snapshot)
 	table_endscan(scan);
 }
 
+/*
+ * Does the active snapshot see the view's rows as they are now?  If not then
+ * somebody has written the view since, and a REPEATABLE READ or SERIALIZABLE
+ * transaction must not go on from what it sees.
+ *
+ * It does if it sees every row that is there, and no more.
+ */
+bool
+mvr_diff_is_current(Relation view)
+{
+	TupleTableSlot *slot = table_slot_create(view, NULL);
+	TableScanDesc scan = table_beginscan(view, SnapshotSelf, 0, NULL);
+	bool		is_current = true;
+	int64		nrows = 0;
+
+	while (is_current && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		is_current = table_tuple_satisfies_snapshot(view, slot, GetActiveSnapshot());
+		nrows++;
+	}
+	table_endscan(scan);
+	scan = table_beginscan(view, GetActiveSnapshot(), 0, NULL);
+	while (is_current && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		is_current = --nrows >= 0;
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return is_current;
+}
+
 /* Show some columns of a slot in another, from column "first" on */
 static TupleTableSlot *
 show_columns(TupleTableSlot *shown, TupleTableSlot *slot, int first)

@@ -387,6 +387,7 @@ extern void mvr_rebuild_abandon(MvrRebuild *rebuild);
  * ----------
  */
 extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state);
+extern bool mvr_diff_is_current(Relation view);
 extern void mvr_diff_count(const MvrStage *stage, Relation view,
 						   int64 *missing, int64 *extra);
 

@@ -474,16 +474,35 @@ get_file(Oid relid)
 }
 
 static void
-check_frontier_visible(Refresh *refresh)
+raise_serialization_failure(Refresh *refresh)
 {
-	if (refresh->tracked && refresh->tracked->frontier.valid &&
-		!mvr_frontier_is_visible(&refresh->tracked->frontier))
-		ereport(ERROR,
-				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				errmsg("could not serialize access to materialized view \"%s\"",
-					   RelationGetRelationName(refresh->view)),
-				errdetail("It was refreshed after this transaction took its snapshot."),
-				errhint("The transaction might succeed if retried."));
+	ereport(ERROR,
+			errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			errmsg("could not serialize access to materialized view \"%s\"",
+				   RelationGetRelationName(refresh->view)),
+			errdetail("It was refreshed after this transaction took its snapshot."),
+			errhint("The transaction might succeed if retried."));
+}
+
+/*
+ * A snapshot taken before the last refresh knows less than the view.  Without
+ * a frontier to ask, ask the rows.
+ */
+static void
+check_snapshot(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (tracked && tracked->frontier.valid &&
+		!mvr_frontier_is_visible(&tracked->frontier))
+		raise_serialization_failure(refresh);
+	if (RelationIsPopulated(refresh->view) &&
+		(tracked == NULL || !tracked->frontier.valid ||
+		 tracked->file != get_file(tracked->view)) &&
+		!mvr_diff_is_current(refresh->view))
+		raise_serialization_failure(refresh);
 }
 
 /* The index by which rows of a view are found; InvalidOid if there is none */
@@ -954,7 +973,7 @@ run_refresh(Oid view, Refresh *refresh)
 
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	check_frontier_visible(refresh);
+	check_snapshot(refresh);
 	run_strategy(refresh);
 	record_refresh(refresh);
 	PopActiveSnapshot();
