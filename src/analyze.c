@@ -1070,6 +1070,36 @@ wrap_union(Query *setop)
 	return query;
 }
 
+/* A column of the state table must be of a type that tables can have */
+static char *
+refuse_state_type(Oid type, Oid collation)
+{
+	if (get_typtype(type) == TYPTYPE_PSEUDO)
+		return psprintf("values of type %s cannot be stored", format_type_be(type));
+	if (type_is_collatable(type) && !OidIsValid(collation))
+		return "an expression over groups has no collation";
+	return NULL;
+}
+
+static char *
+refuse_state_types(const MvrStage *stage)
+{
+	char	   *reason = NULL;
+
+	foreach_ptr(MvrGroupKey, key, stage->keys)
+	{
+		if (reason == NULL)
+			reason = refuse_state_type(key->type, key->collation);
+	}
+	foreach_ptr(MvrStateColumn, column, stage->columns)
+	{
+		if (reason == NULL)
+			reason = refuse_state_type(column->aggregate->aggtype,
+									   column->aggregate->aggcollid);
+	}
+	return reason;
+}
+
 static char *
 analyze_groups(MvrStage *stage, Query *query)
 {
@@ -1092,6 +1122,11 @@ analyze_groups(MvrStage *stage, Query *query)
 		add_key(stage, tle->expr, clause);
 	}
 	reason = build_outputs(stage, query);
+	if (reason == NULL)
+		reason = refuse_state_types(stage);
+	if (reason == NULL && MVR_STATE_FIXED + list_length(stage->keys) +
+		list_length(stage->columns) > MaxHeapAttributeNumber)
+		reason = "the query has too many aggregates";
 	query->groupClause = NIL;
 	query->havingQual = NULL;
 	query->hasAggs = false;

@@ -48,6 +48,7 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 {
 	MvrHeap    *heap = palloc0(sizeof(MvrHeap));
 
+	heap->context = CurrentMemoryContext;
 	heap->rel = table_open(relid, lockmode);
 	heap->estate = CreateExecutorState();
 	heap->info = makeNode(ResultRelInfo);
@@ -100,23 +101,34 @@ mvr_heap_set_index(MvrHeap *heap, Oid index)
 											heap->nkeys);
 }
 
-/* Begin to look for the rows with these key values; NULL finds NULL */
+/*
+ * Begin to look for the rows with these key values; NULL finds NULL.  What the
+ * index scan allocates on its way must live as long as the scan.
+ */
 void
 mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls)
 {
+	MemoryContext old = MemoryContextSwitchTo(heap->context);
+
 	for (int i = 0; i < heap->nkeys; i++)
 	{
 		heap->scankeys[i].sk_flags = nulls[i] ? SK_ISNULL | SK_SEARCHNULL : 0;
 		heap->scankeys[i].sk_argument = nulls[i] ? (Datum) 0 : values[i];
 	}
 	index_rescan(heap->scan, heap->scankeys, heap->nkeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
 /* The next row found goes to heap->found; false if there is none */
 bool
 mvr_heap_next(MvrHeap *heap)
 {
-	return index_getnext_slot(heap->scan, ForwardScanDirection, heap->found);
+	MemoryContext old = MemoryContextSwitchTo(heap->context);
+	bool		is_found = index_getnext_slot(heap->scan, ForwardScanDirection,
+											  heap->found);
+
+	MemoryContextSwitchTo(old);
+	return is_found;
 }
 
 /* The row at a tid goes to heap->found; false if it is gone */

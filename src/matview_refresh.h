@@ -321,6 +321,7 @@ extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
  */
 typedef struct MvrHeap
 {
+	MemoryContext context;		/* where this lives */
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *info;
