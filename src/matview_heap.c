@@ -24,6 +24,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_extension.h"
@@ -276,7 +277,7 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 
 /* CREATE INDEX on one column or expression, as the relation's owner */
 static Oid
-create_index(Relation rel, const char *name, IndexElem *elem)
+create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
 {
 	IndexStmt  *stmt = makeNode(IndexStmt);
 
@@ -286,7 +287,7 @@ create_index(Relation rel, const char *name, IndexElem *elem)
 	stmt->accessMethod = "btree";
 	stmt->indexParams = list_make1(elem);
 	stmt->transformed = true;
-	return mvr_compat_define_index(RelationGetRelid(rel), stmt).objectId;
+	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
 }
 
 static IndexElem *
@@ -304,9 +305,12 @@ make_index_elem(char *name, Node *expr)
  * that has no key.  It is the view's, in its schema, and goes with the
  * extension.  The caller holds ExclusiveLock on the view; the ShareLock that
  * this takes is weaker.
+ *
+ * With skip_build nobody may write the view before a swap has given the index
+ * a file, or mvr_heap_build_row_index has.
  */
 Oid
-mvr_heap_create_row_index(Relation view)
+mvr_heap_create_row_index(Relation view, bool skip_build)
 {
 	Oid			argtypes[] = {RECORDOID};
 	Oid			function = LookupFuncName(list_make2(makeString("matview"),
@@ -323,12 +327,22 @@ mvr_heap_create_row_index(Relation view)
 				extension;
 
 	ObjectAddressSet(index, RelationRelationId,
-					 create_index(view, name, make_index_elem(NULL, (Node *) hash)));
+					 create_index(view, name, make_index_elem(NULL, (Node *) hash),
+								  skip_build));
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
 	recordDependencyOn(&index, &extension, DEPENDENCY_AUTO_EXTENSION);
 	CommandCounterIncrement();
 	return index.objectId;
+}
+
+void
+mvr_heap_build_row_index(Oid index)
+{
+	ReindexParams params = {0};
+
+	mvr_compat_reindex_index(index, &params);
+	CommandCounterIncrement();
 }
 
 /* ----------
@@ -360,7 +374,7 @@ mvr_heap_create_state_index(Oid state)
 {
 	Relation	rel = table_open(state, ShareLock);
 	char	   *name = psprintf("%s_hash_idx", RelationGetRelationName(rel));
-	Oid			index = create_index(rel, name, make_index_elem("hash", NULL));
+	Oid			index = create_index(rel, name, make_index_elem("hash", NULL), false);
 
 	table_close(rel, NoLock);
 	CommandCounterIncrement();

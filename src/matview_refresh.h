@@ -351,7 +351,8 @@ extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
 extern Oid	mvr_heap_lookup_key_index(Relation view);
 extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 									  Bitmapset *columns);
-extern Oid	mvr_heap_create_row_index(Relation view);
+extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
+extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
 extern Oid	mvr_heap_create_state_index(Oid state);
 

@@ -65,6 +65,7 @@ typedef struct Refresh
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
 	bool		may_store;		/* a frontier may be stored at the end */
+	bool		has_trimmed;	/* the change logs, for this frontier */
 	List	   *deltas;
 	int64		nread;			/* log rows consumed, before netting */
 
@@ -560,6 +561,75 @@ read_deltas(Refresh *refresh)
 }
 
 /* ----------
+ * What the change logs need not hold any more
+ * ----------
+ */
+
+/* Let a view that holds back too large a log lose its frontier */
+static void
+expel_view(Oid view)
+{
+	MvrTracked *tracked;
+
+	/* its own refresh is running: let it */
+	if (!ConditionalLockRelationOid(view, ExclusiveLock))
+		return;
+	tracked = mvr_catalog_lookup_view(view);
+	if (tracked == NULL || !tracked->frontier.valid)
+		return;
+	tracked->frontier.valid = false;
+	mvr_catalog_store_view(tracked, false);
+}
+
+static bool
+is_log_too_large(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	uint64		kilobytes = (uint64) RelationGetNumberOfBlocks(rel) * (BLCKSZ / 1024);
+
+	table_close(rel, NoLock);
+	return mvr_max_log_size >= 0 && kilobytes > (uint64) mvr_max_log_size;
+}
+
+static void
+store_frontier(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	tracked->frontier = mvr_frontier_here();
+	tracked->frontier.valid = refresh->may_store;
+	tracked->file = get_file(tracked->view);
+	mvr_catalog_store_view(tracked, false);
+	CommandCounterIncrement();
+}
+
+/*
+ * Trim the logs of what all views that read them have consumed, this one
+ * included: its frontier is stored first.
+ */
+static void
+trim_logs(Refresh *refresh)
+{
+	if (refresh->tracked == NULL || refresh->has_trimmed)
+		return;
+	refresh->has_trimmed = true;
+	store_frontier(refresh);
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
+	{
+		ListCell   *lc;
+
+		if (is_log_too_large(source->log))
+		{
+			foreach(lc, mvr_catalog_list_views(source->base))
+				if (lfirst_oid(lc) != refresh->tracked->view)
+					expel_view(lfirst_oid(lc));
+			CommandCounterIncrement();
+		}
+		mvr_change_log_trim(source->base);
+	}
+}
+
+/* ----------
  * Doing it
  * ----------
  */
@@ -600,13 +670,19 @@ finish_state(Refresh *refresh, MvrHeap *state)
 	mvr_heap_create_state_index(refresh->tracked->state);
 }
 
-/* See that rows of a tracked view by rows can be found next time */
-static void
-ensure_row_index(Refresh *refresh)
+/*
+ * See that rows of a tracked view by rows can be found next time.  Returns
+ * whether there is a new index for that.
+ */
+static bool
+ensure_row_index(Refresh *refresh, bool skip_build)
 {
-	if (refresh->tracked && refresh->stage->strategy == MVR_ROWS &&
-		!OidIsValid(lookup_row_index(refresh)))
-		refresh->tracked->row_index = mvr_heap_create_row_index(refresh->view);
+	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
+		OidIsValid(lookup_row_index(refresh)))
+		return false;
+	refresh->tracked->row_index = mvr_heap_create_row_index(refresh->view,
+															skip_build);
+	return true;
 }
 
 static void
@@ -624,7 +700,7 @@ run_diff(Refresh *refresh)
 	mvr_heap_close(view);
 	finish_state(refresh, state);
 	CommandCounterIncrement();
-	ensure_row_index(refresh);
+	ensure_row_index(refresh, false);
 }
 
 typedef struct RebuildContext
@@ -657,11 +733,18 @@ rebuild_group(TupleTableSlot *state, TupleTableSlot *row, void *arg)
 	mvr_heap_insert(context->state, state);
 }
 
-/* Fill a new heap and swap it in.  False if the swap's lock was never free. */
+/*
+ * Fill a new heap and swap it in.  False if the swap's lock was never free.
+ *
+ * Readers wait from the swap to the end of the transaction, so all that takes
+ * time comes before: the swap builds an index that is new along with the
+ * others, and the change logs are trimmed already.
+ */
 static bool
 run_rebuild(Refresh *refresh, bool wait)
 {
 	RebuildContext context = {0};
+	bool		has_new_index;
 
 	context.state = renew_state(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
@@ -671,15 +754,18 @@ run_rebuild(Refresh *refresh, bool wait)
 		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query)), NULL,
 					  rebuild_row, &context);
 	finish_state(refresh, context.state);
+	has_new_index = ensure_row_index(refresh, true);
+	trim_logs(refresh);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
+		if (has_new_index)
+			mvr_heap_build_row_index(refresh->tracked->row_index);
 		return false;
 	}
 	refresh->mode = wait ? "full" : "concurrent";
 	refresh->inserted = context.nrows;
 	CommandCounterIncrement();
-	ensure_row_index(refresh);
 	return true;
 }
 
@@ -821,69 +907,17 @@ run_strategy(Refresh *refresh)
  * ----------
  */
 
-/* Let a view that holds back too large a log lose its frontier */
-static void
-expel_view(Oid view)
-{
-	MvrTracked *tracked;
-
-	/* its own refresh is running: let it */
-	if (!ConditionalLockRelationOid(view, ExclusiveLock))
-		return;
-	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid)
-		return;
-	tracked->frontier.valid = false;
-	mvr_catalog_store_view(tracked, false);
-}
-
-static bool
-is_log_too_large(Oid log)
-{
-	Relation	rel = table_open(log, AccessShareLock);
-	uint64		kilobytes = (uint64) RelationGetNumberOfBlocks(rel) * (BLCKSZ / 1024);
-
-	table_close(rel, NoLock);
-	return mvr_max_log_size >= 0 && kilobytes > (uint64) mvr_max_log_size;
-}
-
-/* Trim the logs of what all views that read them have consumed */
-static void
-trim_logs(Refresh *refresh)
-{
-	foreach_ptr(MvrSource, source, refresh->tracked->sources)
-	{
-		ListCell   *lc;
-
-		if (is_log_too_large(source->log))
-		{
-			foreach(lc, mvr_catalog_list_views(source->base))
-				if (lfirst_oid(lc) != refresh->tracked->view)
-					expel_view(lfirst_oid(lc));
-			CommandCounterIncrement();
-		}
-		mvr_change_log_trim(source->base);
-	}
-}
-
 static void
 record_refresh(Refresh *refresh)
 {
-	MvrTracked *tracked = refresh->tracked;
 	bool		is_none = strcmp(refresh->mode, "none") == 0;
 
 	/* changes that came to nothing are consumed all the same */
 	if (is_none && refresh->nread == 0)
 		return;
-	if (tracked)
-	{
-		tracked->frontier = mvr_frontier_here();
-		tracked->frontier.valid = refresh->may_store;
-		tracked->file = get_file(tracked->view);
-		mvr_catalog_store_view(tracked, false);
-		CommandCounterIncrement();
-		trim_logs(refresh);
-	}
+	if (refresh->has_trimmed)
+		store_frontier(refresh);
+	trim_logs(refresh);
 	if (!is_none)
 		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
 								   refresh->reason, refresh->inserted,
