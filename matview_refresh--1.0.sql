@@ -58,6 +58,12 @@ CREATE INDEX refresh_history_view ON matview.refresh_history (view, started);
 COMMENT ON TABLE matview.refresh_history IS
 'internal: past refreshes; read the view matview.history';
 
+-- Logical decoding passes over what is written here, see
+-- mvr_catalog_create_table.
+UPDATE pg_catalog.pg_class SET relrewrite = oid
+ WHERE relnamespace = 'matview'::pg_catalog.regnamespace AND relkind = 'r'
+   AND relname IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history');
+
 -- ----------
 -- Capture (src/capture.c)
 -- ----------

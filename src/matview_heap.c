@@ -24,13 +24,11 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/heap.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "catalog/toasting.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -361,31 +359,13 @@ build_state_options(void)
 										   TYPALIGN_INT));
 }
 
-/*
- * Create the state table of a view, without its index.  It is the extension
- * owner's, since it is none of the user's business, and a member of the
- * extension, so that pg_dump leaves it out.  A member cannot depend on the
- * view (dropping that would want to drop the whole extension): ddl.c drops it.
- */
+/* Create the state table of a view, without its index */
 Oid
 mvr_heap_create_state(Relation view, TupleDesc desc)
 {
-	char	   *name = psprintf("state_%u", RelationGetRelid(view));
-	Datum		options = build_state_options();
-	Oid			relid;
-
-	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
-									 InvalidOid, InvalidOid, InvalidOid,
-									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
-									 desc, NIL, RELKIND_RELATION,
-									 RELPERSISTENCE_PERMANENT, false, false,
-									 ONCOMMIT_NOOP, options, false, true, false,
-									 InvalidOid, NULL);
-	CommandCounterIncrement();
-	NewRelationCreateToastTable(relid, (Datum) 0);
-	mvr_catalog_own_by_extension(RelationRelationId, relid);
-	CommandCounterIncrement();
-	return relid;
+	return mvr_catalog_create_table(psprintf("state_%u", RelationGetRelid(view)),
+									desc, build_state_options(),
+									RelationGetRelid(view));
 }
 
 /* The index on a state table's hash, by which groups are found */

@@ -103,6 +103,8 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   int64 changes, TimestampTz started);
 extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
+extern Oid	mvr_catalog_create_table(const char *name, TupleDesc desc,
+									 Datum options, Oid about);
 
 extern MvrFrontier mvr_frontier_here(void);
 extern bool mvr_frontier_covers(const MvrFrontier *frontier,
@@ -178,7 +180,6 @@ typedef struct MvrLogWriter
 	const AttrNumber *source;	/* per column of the log, column of the rows */
 	AttrNumber	last;			/* highest of them */
 	CommandId	cid;
-	int			options;		/* of heap_insert */
 	Datum	   *values;			/* a row of the log */
 	bool	   *nulls;
 	MvrLogBatch *batch;			/* NULL: insert row by row */
