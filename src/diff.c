@@ -50,7 +50,7 @@ collect_query(const MvrStage *stage, DiffContext *context)
 	if (context->state)
 		mvr_stage_run_groups(stage, collect_group, context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(stage->query)), NULL,
+		mvr_run_query(mvr_run_query_plan(copyObject(stage->query), true), NULL,
 					  collect_row, context);
 }
 
@@ -67,6 +67,35 @@ collect_view(MvrZset *zset, Relation view, Snapshot snapshot)
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
+}
+
+/*
+ * Does the active snapshot see the view's rows as they are now?  If not then
+ * somebody has written the view since, and a REPEATABLE READ or SERIALIZABLE
+ * transaction must not go on from what it sees.
+ *
+ * It does if it sees every row that is there, and no more.
+ */
+bool
+mvr_diff_is_current(Relation view)
+{
+	TupleTableSlot *slot = table_slot_create(view, NULL);
+	TableScanDesc scan = table_beginscan(view, SnapshotSelf, 0, NULL);
+	bool		is_current = true;
+	int64		nrows = 0;
+
+	while (is_current && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		is_current = table_tuple_satisfies_snapshot(view, slot, GetActiveSnapshot());
+		nrows++;
+	}
+	table_endscan(scan);
+	scan = table_beginscan(view, GetActiveSnapshot(), 0, NULL);
+	while (is_current && table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		is_current = --nrows >= 0;
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return is_current;
 }
 
 /* Show some columns of a slot in another, from column "first" on */

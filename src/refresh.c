@@ -474,16 +474,35 @@ get_file(Oid relid)
 }
 
 static void
-check_frontier_visible(Refresh *refresh)
+raise_serialization_failure(Refresh *refresh)
 {
-	if (refresh->tracked && refresh->tracked->frontier.valid &&
-		!mvr_frontier_is_visible(&refresh->tracked->frontier))
-		ereport(ERROR,
-				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				errmsg("could not serialize access to materialized view \"%s\"",
-					   RelationGetRelationName(refresh->view)),
-				errdetail("It was refreshed after this transaction took its snapshot."),
-				errhint("The transaction might succeed if retried."));
+	ereport(ERROR,
+			errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			errmsg("could not serialize access to materialized view \"%s\"",
+				   RelationGetRelationName(refresh->view)),
+			errdetail("It was refreshed after this transaction took its snapshot."),
+			errhint("The transaction might succeed if retried."));
+}
+
+/*
+ * A snapshot taken before the last refresh knows less than the view.  Without
+ * a frontier to ask, ask the rows.
+ */
+static void
+check_snapshot(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (tracked && tracked->frontier.valid &&
+		!mvr_frontier_is_visible(&tracked->frontier))
+		raise_serialization_failure(refresh);
+	if (RelationIsPopulated(refresh->view) &&
+		(tracked == NULL || !tracked->frontier.valid ||
+		 tracked->file != get_file(tracked->view)) &&
+		!mvr_diff_is_current(refresh->view))
+		raise_serialization_failure(refresh);
 }
 
 /* The index by which rows of a view are found; InvalidOid if there is none */
@@ -751,7 +770,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	if (context.state)
 		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query)), NULL,
+		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
 					  rebuild_row, &context);
 	finish_state(refresh, context.state);
 	has_new_index = ensure_row_index(refresh, true);
@@ -826,7 +845,7 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 static bool
 is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
 {
-	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query));
+	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
 
 	/* what is written: an index search and an update, against an append */
 	double		delta_cost = delta->planTree->total_cost +
@@ -856,7 +875,8 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	plan = mvr_run_query_plan(build_delta_query(refresh));
+	plan = mvr_run_query_plan(build_delta_query(refresh),
+							  refresh->stage->strategy == MVR_ROWS);
 	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
@@ -953,7 +973,7 @@ run_refresh(Oid view, Refresh *refresh)
 
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	check_frontier_visible(refresh);
+	check_snapshot(refresh);
 	run_strategy(refresh);
 	record_refresh(refresh);
 	PopActiveSnapshot();
