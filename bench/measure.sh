@@ -103,7 +103,7 @@ limit() {
 	awk -v title="$1" -v v="$value" -v max="$3" -v unit="$4" '
 		BEGIN {
 			printf "| %s | %s %s | | | | ≤ %s %s | %s |\n", title,
-				unit == "ms" ? sprintf("%.2f", v) : v, unit, max, unit,
+				unit == "ms" ? sprintf("%.2f", v) : int(v), unit, max, unit,
 				v <= max ? "yes" : "**no**"
 		}' >>"$REPORT"
 }
@@ -142,7 +142,8 @@ measure_incremental() {
 
 		\`UPDATE\` of every hundredth row. $N users, $((3 * N)) orders; a changed user is one
 		group and three rows of the join view on average, a changed order one group and one row.
-		"by hand" is an expert's SQL on tables (\`by_hand_*.sql\`), from a log of its own.
+		"by hand" is an expert's SQL on tables (\`by_hand_*.sql\`), from a log of its own that
+		holds the same. After each change ours goes first, then by hand, CONCURRENTLY, REFRESH.
 	TEXT
 	table
 	row "200-group aggregate" user_stats.ours "REFRESH" user_stats.plain "<= 0.125"
@@ -268,13 +269,15 @@ empty_logs() {
 }
 
 measure_capture() {
-	local k w clients
+	local k w clients tables=(w_none w_ours w_hand)
 
 	progress "loading three tables of $N rows"
 	sql -v n="$N" -f "$BENCH/capture_setup.sql" >/dev/null
 	for k in $(seq "$REPEAT"); do
 		progress "capture, repetition $k of $REPEAT"
-		for w in w_none w_ours w_hand; do
+		# nobody is always the first
+		tables=("${tables[@]:1}" "${tables[0]}")
+		for w in "${tables[@]}"; do
 			for clients in 1 4; do
 				pgbench_writes "update_$clients" "$w" "$clients" \
 					"UPDATE $w SET age = age + 1 WHERE id = :id"
@@ -284,7 +287,7 @@ measure_capture() {
 			sql -c "DELETE FROM $w WHERE id > 200000000"
 			empty_logs "$w"
 		done
-		for w in w_none w_ours w_hand w_none w_ours w_hand w_none w_ours w_hand; do
+		for w in "${tables[@]}" "${tables[@]}" "${tables[@]}"; do
 			collect capture_bulk.sql -v w="$w" -v bulk="$BULK"
 			empty_logs "$w"
 		done

@@ -218,7 +218,7 @@ if [ "$(cat "$OUT/bad")" != 0 ]; then
 fi
 if [ "$(grep -c '|matview.refresh_incremental|incremental|' "$RESULTS")" != ${#VIEWS[@]} ]; then
 	say "FAILED: refresh_incremental did something else:"
-	grep '|matview.refresh_incremental|' "$RESULTS"
+	sql -F " " -c "SELECT view, mode, reason FROM matview.history WHERE mode <> 'incremental'"
 	exit 1
 fi
 say "All three are.  This took $((SECONDS - BEGAN)) s."
