@@ -183,7 +183,7 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
 	put_line(lines, "plan for the changes:");
-	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query),
+	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
 }
 
@@ -218,7 +218,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
 	explain_delta_plan(&lines, stage, tracked);
 	put_line(&lines, "plan for a recompute:");
-	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query)),
+	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query), true),
 										   NULL));
 	mvr_refresh_become_again(level, userid, context);
 	relation_close(view, NoLock);

@@ -310,7 +310,7 @@ extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 								   TupleDesc desc, Tuplestorestate *rows,
 								   int64 nrows);
 extern void mvr_run_query_check_rights(Query *query);
-extern PlannedStmt *mvr_run_query_plan(Query *query);
+extern PlannedStmt *mvr_run_query_plan(Query *query, bool may_be_parallel);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);

@@ -751,7 +751,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	if (context.state)
 		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query)), NULL,
+		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
 					  rebuild_row, &context);
 	finish_state(refresh, context.state);
 	has_new_index = ensure_row_index(refresh, true);
@@ -826,7 +826,7 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 static bool
 is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
 {
-	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query));
+	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
 
 	/* what is written: an index search and an update, against an append */
 	double		delta_cost = delta->planTree->total_cost +
@@ -856,7 +856,8 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	plan = mvr_run_query_plan(build_delta_query(refresh));
+	plan = mvr_run_query_plan(build_delta_query(refresh),
+							  refresh->stage->strategy == MVR_ROWS);
 	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";

@@ -108,18 +108,21 @@ mvr_run_query_check_rights(Query *query)
 	mvr_compat_check_rights(rights);
 }
 
-/* The query is modified */
+/*
+ * Plan a query, which is modified.  While a parallel plan runs, rows may be
+ * inserted (as core does when it fills a view), but not updated or deleted:
+ * a plan whose rows lead to that must not be parallel.
+ */
 PlannedStmt *
-mvr_run_query_plan(Query *query)
+mvr_run_query_plan(Query *query, bool may_be_parallel)
 {
-	return pg_plan_query(query, "", CURSOR_OPT_PARALLEL_OK, NULL);
+	return pg_plan_query(query, "", may_be_parallel ? CURSOR_OPT_PARALLEL_OK : 0,
+						 NULL);
 }
 
 /*
  * Run a plan and call the function for each row, in a memory context that is
- * reset after it.  The plan may be parallel, so the function may insert rows,
- * but not update or delete any, unless the query reads an ephemeral named
- * relation (which no parallel plan does).
+ * reset after it.
  */
 uint64
 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
