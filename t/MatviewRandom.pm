@@ -197,7 +197,7 @@ sub refresh
 	my $v = $o{view} // pick(@free && chance(95) ? @free : @views);
 	my $tx = $self->{tx}[$s];
 	my $how = $o{how} // weighted(
-		incremental => 74, concurrent => 5, full => 4, diff => 4, auto => 9,
+		incremental => 78, concurrent => 4, full => 3, diff => 4, auto => 8,
 		native => 3, native_concurrently => $v->{has_unique} ? 2 : 0);
 	$how = 'full' if $v->{empty} && $how =~ /^native_c/;
 	my $name = quote_text($v->{n});
@@ -350,9 +350,14 @@ sub act
 	my $how = weighted(
 		write => 26, begin => 15, refresh => 50, resolve => @{ $self->{prepared} } ? 15 : 0,
 		ddl => 2, outside => 1, admin => 5);
-	return $self->do_steps($s, dml_steps(@tables)) if $how eq 'write';
+	return $self->do_steps($s, map { dml_steps(@tables) } 1 .. 1 + roll(3)) if $how eq 'write';
 	return $self->begin($s) if $how eq 'begin';
-	return $self->refresh($s) if $how eq 'refresh';
+	if ($how eq 'refresh')
+	{
+		$self->do_steps($s, dml_steps(@tables)) if chance(55);
+		$self->refresh($s);
+		return;
+	}
 	return $self->resolve($s) if $how eq 'resolve';
 	return $self->do_steps($s, ddl_steps(@tables)) if $how eq 'ddl';
 	return $self->do_steps($s, outside_steps(@tables)) if $how eq 'outside';

@@ -14,6 +14,10 @@ use MatviewRandom::Types;
 
 our @EXPORT = qw(typed condition any_output aggregate key_columns type_cast);
 
+# Whether functions that read settings may be used.  They are seldom: a view
+# with one of them may have to be recomputed.
+our $allow_stable = 0;
+
 # What makes a value of a type; each gets the scope and the depth left
 my %MAKE = (
 	int => [
@@ -48,15 +52,12 @@ my %MAKE = (
 		sub { '(' . typed('text', @_) . ' || ' . typed('text', @_) . ')' },
 		sub { 'coalesce(' . typed('text', @_) . ", 'none')" },
 		sub { 'left(' . typed('text', @_) . ', 1)' },
-		sub { typed(pick(qw(int bool mood date uuid texts pair jsonb json money2 point bytea)), @_) . '::text' },
 		sub { '(' . typed('json', @_) . q{->>'a')} },
 		sub { '(' . typed('jsonb', @_) . q{->>'a')} },
 		sub { '(' . typed('pair', @_) . ').b' },
-		sub { 'concat_ws(' . "'-', " . typed('text', @_) . ', ' . typed('int', @_) . ')' },
-		sub { 'to_char(' . typed(pick('timestamp', 'timestamptz'), @_) . ", 'YYYY-MM')" },
 		sub { 'replace(' . typed('bigtext', @_) . ", 'q', '')" },
 		sub { 'CASE ' . typed('int', @_) . " WHEN 1 THEN 'one' WHEN 2 THEN " . typed('text', @_) . ' END' },
-		sub { 'format(' . "'%s/%s', " . typed('int', @_) . ', ' . typed('text', @_) . ')' }, ],
+		sub { typed(pick(qw(int bool uuid jsonb json money2 point bytea char)), @_) . '::text' }, ],
 	float => [
 		sub { '(' . typed('float', @_) . pick(' * 2', ' + 0.25', ' - 1') . ')' },
 		sub { typed('int', @_) . '::float8' },
@@ -71,20 +72,43 @@ my %MAKE = (
 	timestamp => [
 		sub { "date_trunc('" . pick('month', 'day', 'hour') . "', " . typed('timestamp', @_) . ')' },
 		sub { '(' . typed('timestamp', @_) . " + interval '1 day')" }, ],
-	timestamptz => [
-		sub { "date_trunc('" . pick('month', 'day') . "', " . typed('timestamptz', @_) . ')' }, ],
+	timestamptz => [ sub { "coalesce(" . typed('timestamptz', @_) . ", '2024-01-01 00:00:00+00')" }, ],
 	interval => [ sub { '(' . typed('interval', @_) . ' * 2)' }, ],
 	jsonb => [
-		sub { "jsonb_build_object('x', " . typed(pick('int', 'text', 'bool'), @_) . ')' },
 		sub { '(' . typed('jsonb', @_) . q{->'a')} },
-		sub { 'to_jsonb(' . typed(pick('int', 'texts', 'pair'), @_) . ')' }, ],
-	json => [ sub { "json_build_object('x', " . typed(pick('int', 'text'), @_) . ')' }, ],
+		sub { '(' . typed('jsonb', @_) . q{ || '{"a": 7}'::jsonb)} }, ],
+	json => [ sub { '(' . typed('json', @_) . q{->'a')} }, ],
 	texts => [
 		sub { 'ARRAY[' . typed('text', @_) . ', ' . typed('text', @_) . ']' },
 		sub { '(' . typed('texts', @_) . " || 'z'::text)" }, ],
 	ints => [ sub { 'ARRAY[' . typed('int', @_) . ', 1]' }, ],
 	pair => [ sub { 'ROW(' . typed('int', @_) . ', ' . typed('text', @_) . ')::pair' }, ],
 	mood => [ sub { 'coalesce(' . typed('mood', @_) . ", 'low')" }, ],);
+
+# The same with functions that read settings
+my %STABLE = (
+	text => [
+		sub { typed(pick(qw(mood date texts pair timestamp)), @_) . '::text' },
+		sub { 'concat_ws(' . "'-', " . typed('text', @_) . ', ' . typed('int', @_) . ')' },
+		sub { 'to_char(' . typed(pick('timestamp', 'timestamptz'), @_) . ", 'YYYY-MM')" },
+		sub { 'format(' . "'%s/%s', " . typed('int', @_) . ', ' . typed('text', @_) . ')' }, ],
+	timestamptz => [
+		sub { "date_trunc('" . pick('month', 'day') . "', " . typed('timestamptz', @_) . ')' }, ],
+	jsonb => [
+		sub { "jsonb_build_object('x', " . typed(pick('int', 'text', 'bool'), @_) . ')' },
+		sub { 'to_jsonb(' . typed(pick('int', 'texts', 'pair'), @_) . ')' }, ],
+	json => [
+		sub { "json_build_object('x', " . typed(pick('int', 'text'), @_) . ')' }, ],);
+
+sub makers
+{
+	my ($type) = @_;
+	return (@{ $MAKE{$type} // [] }, $allow_stable ? @{ $STABLE{$type} // [] } : ());
+}
+
+# types whose text does not depend on settings
+my %FIXED_TEXT = map { $_ => 1 }
+  qw(int bigint smallint numeric money2 text bigtext varchar char nocase float real bool time interval jsonb json bytea uuid inet bits point count_dom);
 
 sub sub_typed { return 'coalesce(' . typed(@_) . ', 0)' }
 
@@ -100,9 +124,10 @@ sub typed
 {
 	my ($type, $scope, $depth) = @_;
 	my @cols = grep { $_->{t} eq $type && !$_->{fz} } @$scope;
-	if ($depth > 0 && $MAKE{$type} && chance(@cols ? 35 : 92))
+	my @makers = $depth > 0 ? makers($type) : ();
+	if (@makers && chance(@cols ? 35 : 92))
 	{
-		return pick(@{ $MAKE{$type} })->($scope, $depth - 1);
+		return pick(@makers)->($scope, $depth - 1);
 	}
 	return pick(@cols)->{e} if @cols && chance(90);
 	return '(' . as_sql($type, any_value($type, 5)) . ')';
@@ -245,14 +270,14 @@ sub aggregate
 		my $e = pick('bool_and', 'bool_or', 'every') . '(' . condition($scope, 1) . ')';
 		return { e => "$e$filter", t => 'bool', fz => 0 };
 	}
-	my @strict = grep { !$_->{fz} } @$scope;
+	my @strict = grep { !$_->{fz} && ($allow_stable || $FIXED_TEXT{ $_->{t} }) } @$scope;
 	my $arg = @strict ? pick(@strict) : { e => '1', t => 'int' };
 	my $image = "$arg->{e}::text COLLATE \"C\"";
 	if ($how eq 'string')
 	{
 		return { e => "string_agg(left($arg->{e}::text, 9), ',' ORDER BY $image)$filter", t => 'text', fz => 0 };
 	}
-	if ($how eq 'json' || $how eq 'array')
+	if (($how eq 'json' && $allow_stable) || $how eq 'array')
 	{
 		my $e = $how eq 'json' ? 'jsonb_agg' : 'array_agg';
 		my $int = chance(50) ? typed('int', $scope, 1) : undef;

@@ -35,9 +35,10 @@ sub start_queries
 sub view_query
 {
 	$hard = 0;
+	$MatviewRandom::Expr::allow_stable = chance(10);
 	my $q = weighted(
-		linear => 28, grouped => 34, distinct => 7, union_all => 8, cte => 8,
-		over_query => 8, beyond => 12);
+		linear => 28, grouped => 38, distinct => 8, union_all => 8, cte => 8,
+		over_query => 6, beyond => 9);
 	$q = {
 		linear => \&linear, grouped => \&grouped, distinct => \&distinct,
 		union_all => \&union_all, cte => \&with_cte, over_query => \&over_query,
@@ -54,7 +55,8 @@ sub plain_view_query
 	$hard = 0;
 	if (!$shape)
 	{
-		return chance(80) ? linear(0, simple => 1) : grouped(0);
+		$MatviewRandom::Expr::allow_stable = 0;
+		return chance(92) ? linear(0, simple => 1) : grouped(0);
 	}
 	my $again = linear(0, simple => 1, types => [ map { $_->{t} } @{ $shape->{cols} } ]);
 	my $i = 0;
@@ -86,18 +88,19 @@ sub from_item
 	my $how = weighted(
 		relation => 80,
 		query => $depth > 0 && !$o{simple} ? 11 : 0,
-		grouped => $depth > 0 && !$o{simple} ? 5 : 0,
+		grouped => $depth > 0 && !$o{simple} ? 3 : 0,
 		values => 3, series => 1);
 	my $name = new_alias();
 	if ($how eq 'relation')
 	{
 		my $rel = $o{relation} // pick(@relations);
-		my $only = ($rel->{kind} // '') eq 'inherited' && chance(12) ? 'ONLY ' : '';
+		my $only = ($rel->{kind} // '') eq 'inherited' && chance(7) ? 'ONLY ' : '';
 		my $from = ($rel->{kind} // '') eq 'partitioned' && chance(8) ? pick(@{ $rel->{parts} }) : $rel->{n};
 		my @scope = scope_of($name, $rel);
-		push @scope, { e => "${name}::text", t => 'text' } if chance(2) && !$rel->{virtual};
-		push @scope, { e => "row_to_json($name)", t => 'json' } if chance(1);
-		push @scope, { e => "$name.tableoid::bigint", t => 'bigint' } if chance(2) && ($rel->{kind} // '') =~ /^(?:plain|part|inh)/;
+		push @scope, { e => "${name}::text", t => 'text' } if chance(2) && $MatviewRandom::Expr::allow_stable;
+		push @scope, { e => "row_to_json($name)", t => 'json' } if $MatviewRandom::Expr::allow_stable && chance(5);
+		push @scope, { e => "($name IS NOT NULL)", t => 'bool' } if chance(2);
+		push @scope, { e => "$name.tableoid::bigint", t => 'bigint' } if chance(1) && ($rel->{kind} // '') =~ /^(?:plain|part|inh)/;
 		@scope = grep { !$_->{whole} } @scope;
 		return { sql => "$only$from AS $name", scope => \@scope, rel => $rel, name => $name, plain => $from eq $rel->{n} };
 	}
@@ -205,7 +208,7 @@ sub from_clause
 			push @scope, @{ $item->{scope} };
 		}
 	}
-	if (!$o{simple} && chance(6))
+	if (!$o{simple} && chance(3))
 	{
 		my ($more, @cols) = lateral(\@scope);
 		$sql .= ($style eq 'comma' ? ', ' : ' CROSS JOIN ') . $more;
@@ -350,7 +353,7 @@ sub of_aggregates
 		{ e => "CASE WHEN count(*) > 3 THEN 'many' ELSE 'few' END", t => 'text' },
 		{ e => "max($int) - min($int)", t => 'int' },
 		{ e => "round(avg($int), 2)", t => 'numeric' },
-		{ e => "sum($int)::text || '/' || count(*)", t => 'text' });
+		{ e => "sum($int)::text || '/' || count(*)::text", t => 'text' });
 	push @exprs, map { { e => "$_->{e} IS NULL", t => 'bool' } } @aggs;
 	return pick(@exprs);
 }
@@ -387,7 +390,7 @@ sub union_all
 # a WITH query, sometimes used twice
 sub with_cte
 {
-	my $inner = weighted(linear => 5, grouped => 3, union_all => 1, distinct => 1);
+	my $inner = weighted(linear => 7, grouped => 2, union_all => 2, distinct => 1);
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $name = quote_name(chance(20) ? 'Some CTE' : 'w');
 	my $rel = { n => $name, cols => $inner->{cols} };
@@ -404,7 +407,7 @@ sub with_cte
 # something over a subquery that is more than a join
 sub over_query
 {
-	my $inner = weighted(union_all => 4, grouped => 3, distinct => 2, linear => 2);
+	my $inner = weighted(union_all => 5, grouped => 2, distinct => 1, linear => 4);
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $rel = { n => "($inner->{sql})", cols => $inner->{cols} };
 	my @saved = @relations;

@@ -99,7 +99,7 @@ sub make_table
 		$t->{split} = weighted(list => 3, hash => 2, range => 3);
 		$split = $t->{split} eq 'hash' ? 'PARTITION BY HASH (id)' : "PARTITION BY \U$t->{split}\E (k)";
 	}
-	$t->{unlogged} = $kind eq 'plain' && chance(8);
+	$t->{unlogged} = $kind eq 'plain' && chance(3);
 	$emit->(
 		sprintf 'CREATE %sTABLE %s (%s) %s',
 		$t->{unlogged} ? 'UNLOGGED ' : '',
