@@ -763,6 +763,14 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	return delta;
 }
 
+/* Give back what deltas hold, maybe in files */
+void
+mvr_change_log_release(List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+		tuplestore_end(delta->rows);
+}
+
 /* How many rows, marks among them, would mvr_change_log_read look at? */
 int64
 mvr_change_log_count(Oid log, const MvrFrontier *frontier)

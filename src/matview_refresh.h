@@ -199,6 +199,7 @@ extern void mvr_change_log_append_mark(Oid log);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
+extern void mvr_change_log_release(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 
@@ -268,6 +269,7 @@ typedef struct MvrStage
 	Expr	   *having;			/* likewise, or NULL */
 	bool		is_scalar;		/* no GROUP BY: always exactly one group */
 	bool		is_merged;		/* no column recomputes every group */
+	Bitmapset  *ambiguous;		/* outputs that may look different each time */
 } MvrStage;
 
 /* A base table that the query reads, with the columns it needs of it */

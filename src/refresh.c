@@ -573,6 +573,8 @@ read_deltas(Refresh *refresh)
 		refresh->nread += delta->nread;
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
+		else
+			mvr_change_log_release(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
 	}
@@ -975,6 +977,7 @@ run_refresh(Oid view, Refresh *refresh)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_snapshot(refresh);
 	run_strategy(refresh);
+	mvr_change_log_release(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
