@@ -81,7 +81,6 @@ typedef struct MvrTracked
 {
 	Oid			view;
 	Oid			state;			/* state table, or InvalidOid */
-	Oid			row_index;		/* index of ours on the view, or InvalidOid */
 	Oid			file;			/* relfilenode the contents were left in */
 	int64		query_hash;		/* of the expanded query */
 	MvrFrontier frontier;
@@ -353,6 +352,7 @@ extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
 extern Oid	mvr_heap_lookup_key_index(Relation view);
 extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 									  Bitmapset *columns);
+extern Oid	mvr_heap_lookup_row_index(Relation view);
 extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
