@@ -42,6 +42,7 @@ log_statement = none
 timezone = 'UTC'
 ));
 $node->start;
+$node->safe_psql('postgres', 'CREATE ROLE mvr_owner; CREATE ROLE mvr_writer');
 $node->safe_psql('postgres', 'CREATE DATABASE random');
 $node->safe_psql('random', 'CREATE EXTENSION matview_refresh') if !$core;
 my $amcheck = $node->psql('random', 'CREATE EXTENSION amcheck') == 0;

@@ -21,7 +21,9 @@ sub write_history
 	print $out "\n$_;\n" for @MatviewRandom::Runner::SETTINGS;
 	for my $step (@steps)
 	{
-		my @flags = grep { $step->{$_} } qw(fuzzy idle);
+		my @flags = grep { $step->{$_} } qw(idle);
+		push @flags, "-- was $step->{state}" if $step->{state};
+		push @flags, "-- was $step->{mode}" if $step->{mode};
 		print $out "\n-- [$step->{session}] ", join(' ', $step->{kind}, @flags), "\n$step->{sql};\n";
 		print $out map({ "$_\n" } @{ $step->{data} }), "\\.\n" if $step->{data};
 		for my $part (qw(oracle check count))
@@ -44,7 +46,9 @@ sub read_history
 		chomp $line;
 		if ($line =~ /^-- \[(\d+)\] (\w+)(.*)$/)
 		{
-			push @steps, { session => $1, kind => $2, map { $_ => 1 } split ' ', $3 };
+			my ($session, $kind, $flags) = ($1, $2, $3);
+			$flags =~ s/ -- was.*//;
+			push @steps, { session => $session, kind => $kind, map { $_ => 1 } split ' ', $flags };
 			$part = 'sql';
 		}
 		elsif ($line =~ /^-- (oracle|check|count)$/ && @steps)

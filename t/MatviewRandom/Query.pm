@@ -38,7 +38,7 @@ sub view_query
 	$MatviewRandom::Expr::allow_stable = chance(10);
 	my $q = weighted(
 		linear => 28, grouped => 38, distinct => 8, union_all => 8, cte => 8,
-		over_query => 6, beyond => 9);
+		over_query => 6, beyond => 7);
 	$q = {
 		linear => \&linear, grouped => \&grouped, distinct => \&distinct,
 		union_all => \&union_all, cte => \&with_cte, over_query => \&over_query,
@@ -56,7 +56,7 @@ sub plain_view_query
 	if (!$shape)
 	{
 		$MatviewRandom::Expr::allow_stable = 0;
-		return chance(92) ? linear(0, simple => 1) : grouped(0);
+		return chance(96) ? linear(0, simple => 1) : grouped(0);
 	}
 	my $again = linear(0, simple => 1, types => [ map { $_->{t} } @{ $shape->{cols} } ]);
 	my $i = 0;
@@ -88,13 +88,13 @@ sub from_item
 	my $how = weighted(
 		relation => 80,
 		query => $depth > 0 && !$o{simple} ? 11 : 0,
-		grouped => $depth > 0 && !$o{simple} ? 3 : 0,
+		grouped => $depth > 0 && !$o{simple} ? 2 : 0,
 		values => 3, series => 1);
 	my $name = new_alias();
 	if ($how eq 'relation')
 	{
 		my $rel = $o{relation} // pick(@relations);
-		my $only = ($rel->{kind} // '') eq 'inherited' && chance(7) ? 'ONLY ' : '';
+		my $only = ($rel->{kind} // '') eq 'inherited' && chance(3) ? 'ONLY ' : '';
 		my $from = ($rel->{kind} // '') eq 'partitioned' && chance(8) ? pick(@{ $rel->{parts} }) : $rel->{n};
 		my @scope = scope_of($name, $rel);
 		push @scope, { e => "${name}::text", t => 'text' } if chance(2) && $MatviewRandom::Expr::allow_stable;
@@ -208,7 +208,7 @@ sub from_clause
 			push @scope, @{ $item->{scope} };
 		}
 	}
-	if (!$o{simple} && chance(3))
+	if (!$o{simple} && chance(2))
 	{
 		my ($more, @cols) = lateral(\@scope);
 		$sql .= ($style eq 'comma' ? ', ' : ' CROSS JOIN ') . $more;
@@ -264,6 +264,8 @@ sub linear
 	else
 	{
 		@outputs = map { any_output($from->{scope}) } 1 .. 1 + roll(5);
+		push @outputs, { e => 'unnest(' . typed('texts', $from->{scope}, 1) . ')', t => 'text' }
+		  if !$o{simple} && chance(1);
 	}
 	my $unique = $o{types} ? undef : add_key($from, \@outputs);
 	my ($list, @cols) = name_outputs(@outputs);
@@ -275,7 +277,7 @@ sub linear
 sub add_key
 {
 	my ($from, $outputs) = @_;
-	return undef if chance(45);
+	return undef if chance(45) || grep { $_->{e} =~ /unnest/ } @$outputs;
 	my @key;
 	for my $item (@{ $from->{items} })
 	{
@@ -283,7 +285,7 @@ sub add_key
 		return undef if !$rel || !$rel->{pk} || $rel->{kind} eq 'inherited';
 		push @key, map { { e => "$item->{name}.$_", t => 'int' } } @{ $rel->{pk} };
 	}
-	return undef if @{ $from->{scope} } > 0 && $from->{sql} =~ /unnest|generate_series|LATERAL|VALUES|OUTER|LEFT|RIGHT|FULL/;
+	return undef if $from->{sql} =~ /unnest|generate_series|LATERAL|VALUES|OUTER|LEFT|RIGHT|FULL/;
 	push @$outputs, @key;
 	@$outputs = shuffled(@$outputs);
 	return \@key;
@@ -390,7 +392,7 @@ sub union_all
 # a WITH query, sometimes used twice
 sub with_cte
 {
-	my $inner = weighted(linear => 7, grouped => 2, union_all => 2, distinct => 1);
+	my $inner = weighted(linear => 8, grouped => 1, union_all => 2, distinct => 1);
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $name = quote_name(chance(20) ? 'Some CTE' : 'w');
 	my $rel = { n => $name, cols => $inner->{cols} };
@@ -407,7 +409,7 @@ sub with_cte
 # something over a subquery that is more than a join
 sub over_query
 {
-	my $inner = weighted(union_all => 5, grouped => 2, distinct => 1, linear => 4);
+	my $inner = weighted(union_all => 6, grouped => 1, distinct => 1, linear => 4);
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $rel = { n => "($inner->{sql})", cols => $inner->{cols} };
 	my @saved = @relations;

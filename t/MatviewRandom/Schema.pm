@@ -78,6 +78,7 @@ sub make_table
 		my $raw = chance(25) ? pop @spare : 'v' . $n++;
 		push @cols, { n => quote_name($raw), t => weighted(column_types()) };
 	}
+	push @cols, map { { n => "w$_", t => 'int' } } 1 .. 70 if chance(1);
 	my ($target) = some_of(1, grep { $_->{single_id} } @others);
 	push @cols, { n => 'ref', t => 'int', ref => $target } if $target && chance(70);
 	if (chance(15))
@@ -99,7 +100,7 @@ sub make_table
 		$t->{split} = weighted(list => 3, hash => 2, range => 3);
 		$split = $t->{split} eq 'hash' ? 'PARTITION BY HASH (id)' : "PARTITION BY \U$t->{split}\E (k)";
 	}
-	$t->{unlogged} = $kind eq 'plain' && chance(3);
+	$t->{unlogged} = $kind eq 'plain' && chance(1);
 	$emit->(
 		sprintf 'CREATE %sTABLE %s (%s) %s',
 		$t->{unlogged} ? 'UNLOGGED ' : '',

@@ -139,7 +139,8 @@ sub column_list
 	return join ', ', map { $_->{n} } writable_columns($t);
 }
 
-my %DML = (
+my %DML;
+%DML = (
 	insert => sub {
 		my ($t) = @_;
 		my $into = target_of($t);
@@ -189,6 +190,20 @@ my %DML = (
 	merge => sub {
 		my ($t, @tables) = @_;
 		return merge_sql($t, @tables);
+	},
+	# subtransactions of which some come to nothing
+	block => sub {
+		my ($t, @tables) = @_;
+		my @parts;
+		for (1 .. 2 + roll(2))
+		{
+			my $do = pick('insert', 'update', 'delete');
+			my $sql = $DML{$do}->(pick(@tables), @tables);
+			$sql =~ s/\nRETURNING \*$//;
+			my $raise = chance(35) ? ' RAISE division_by_zero;' : '';
+			push @parts, "BEGIN $sql;$raise EXCEPTION WHEN integrity_constraint_violation OR division_by_zero THEN NULL; END;";
+		}
+		return 'DO $do$ BEGIN ' . join(' ', @parts) . ' END $do$';
 	},
 	cte => sub {
 		my ($t, @tables) = @_;
@@ -252,7 +267,7 @@ sub dml_steps
 	my $t = pick(@tables);
 	my $how = weighted(
 		insert => 30, update => 34, delete => 16, copy => 5, insert_select => 4,
-		update_from => 3, delete_using => 2, merge => 6, cte => 5, replica => 1, truncate => 2);
+		update_from => 3, delete_using => 2, merge => 6, cte => 5, block => 4, replica => 1, truncate => 2);
 	return copy_step($t) if $how eq 'copy';
 	if ($how eq 'truncate')
 	{
@@ -278,6 +293,13 @@ sub ddl_steps
 	if (@{ $t->{leaves} } && chance(70))
 	{
 		my $leaf = pick(@{ $t->{leaves} });
+		if (chance(15))
+		{
+			return (
+				[ do => "DROP TABLE $leaf->{n}" ],
+				[ do => "CREATE TABLE $leaf->{n} PARTITION OF $t->{n} $leaf->{bound}" ],
+				[ do => insert_values($t, $t->{n}) ]);
+		}
 		my $attach = [ do => "ALTER TABLE $t->{n} ATTACH PARTITION $leaf->{n} $leaf->{bound}" ];
 		return $attach if chance(30);
 		my @between = chance(50) ? [ do => "DELETE FROM $leaf->{n} WHERE id % 3 = 0" ] : ();
