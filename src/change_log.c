@@ -763,6 +763,14 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	return delta;
 }
 
+/* Let go of deltas, a list of MvrDelta: large ones have a temporary file */
+void
+mvr_change_log_end_read(List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+		tuplestore_end(delta->rows);
+}
+
 /* How many rows, marks among them, would mvr_change_log_read look at? */
 int64
 mvr_change_log_count(Oid log, const MvrFrontier *frontier)

@@ -975,6 +975,7 @@ run_refresh(Oid view, Refresh *refresh)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_snapshot(refresh);
 	run_strategy(refresh);
+	mvr_change_log_end_read(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
