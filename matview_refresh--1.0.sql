@@ -21,7 +21,6 @@ COMMENT ON TABLE matview.change_logs IS
 CREATE TABLE matview.tracked_views (
     view oid NOT NULL,
     state oid NOT NULL,
-    row_index oid NOT NULL,
     file oid NOT NULL,
     query_hash bigint NOT NULL,
     frontier pg_snapshot,
@@ -57,6 +56,12 @@ CREATE TABLE matview.refresh_history (
 CREATE INDEX refresh_history_view ON matview.refresh_history (view, started);
 COMMENT ON TABLE matview.refresh_history IS
 'internal: past refreshes; read the view matview.history';
+
+-- Logical decoding passes over what is written here, see
+-- mvr_catalog_create_table.
+UPDATE pg_catalog.pg_class SET relrewrite = oid
+ WHERE relnamespace = 'matview'::pg_catalog.regnamespace AND relkind = 'r'
+   AND relname IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history');
 
 -- ----------
 -- Capture (src/capture.c)

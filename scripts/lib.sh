@@ -52,13 +52,14 @@ as_root() {
 # Packages
 # ----------------------------------------------------------------------
 
-# Two commands of ours must not run apt at the same time: apt waits for the
-# lock of dpkg, but not for the one of its package lists.
+# apt ARGUMENTS... -- apt-get as root, by one of our commands at a time: apt
+# itself waits for the lock of dpkg, but not for the one of its package lists
 apt() {
-	as_root env DEBIAN_FRONTEND=noninteractive flock /run/matview_refresh.apt.lock \
-		apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 \
-		-o Acquire::Check-Valid-Until=false -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+	as_root flock /run/matview_refresh.apt.lock env "${APT[@]}" "$@" </dev/null >&2
 }
+
+APT=(DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600
+	-o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -o Dpkg::Use-Pty=0)
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -74,24 +75,20 @@ ensure_packages() {
 	[ ${#missing[@]} -gt 0 ] || return 0
 	command -v apt-get >/dev/null || die "please install: ${missing[*]}"
 	note "installing: ${missing[*]}"
-	without_main_cluster apt_install "${missing[@]}" ||
+	apt_install "${missing[@]}" 2>/dev/null || { apt update && apt_install "${missing[@]}"; } ||
 		die "could not install: ${missing[*]}"
 }
 
+# The server package would create a cluster and start it, if not told else.
 apt_install() {
-	apt install -y --no-install-recommends "$@" 2>/dev/null ||
-		{ apt update && apt install -y --no-install-recommends "$@"; }
-}
-
-# The server package creates and starts a cluster unless told not to.
-without_main_cluster() {
-	local dir=/etc/postgresql-common/createcluster.d status=0
-
-	as_root mkdir -p "$dir"
-	as_root sh -c "echo 'create_main_cluster = false' >$dir/matview_refresh.conf"
-	"$@" || status=$?
-	as_root rm -f "$dir/matview_refresh.conf"
-	return $status
+	# shellcheck disable=SC2016
+	as_root flock /run/matview_refresh.apt.lock sh -c '
+		conf=/etc/postgresql-common/createcluster.d/matview_refresh.conf
+		mkdir -p "${conf%/*}" && echo "create_main_cluster = false" >"$conf"
+		env "$@"
+		status=$?
+		rm -f "$conf"
+		exit $status' sh "${APT[@]}" install -y --no-install-recommends "$@" </dev/null >&2
 }
 
 # ----------------------------------------------------------------------
@@ -202,8 +199,8 @@ make_folder() {
 	[ -e "/usr/share/debootstrap/scripts/$release" ] ||
 		script=(/usr/share/debootstrap/scripts/sid)
 	# debootstrap leaves its mounts behind when it fails
-	if ! unshare --mount debootstrap --variant=minbase --include=ca-certificates \
-		"$release" "$new" "$(mirror)" "${script[@]}" >"$new.log" 2>&1 </dev/null; then
+	if ! (isolated debootstrap --variant=minbase --include=ca-certificates \
+		"$release" "$new" "$(mirror)" "${script[@]}" >"$new.log" 2>&1 </dev/null); then
 		tail -n 20 "$new.log" >&2
 		remove_folder "$new"
 		return 1
@@ -253,13 +250,32 @@ complete_folder() {
 	recipe "$1" >"$2/.matview_refresh"
 }
 
+# isolated COMMAND... -- become a command with mounts and process ids of its
+# own, which end with this script
+#
+# Where "/" is no mount point, in a chroot, what is mounted may show outside
+# until the command ends.  Where the right to unshare is missing, as in a
+# container, we do without; then the command has at least its own process
+# group, and stops its servers itself.
+isolated() {
+	local unshare=(setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child)
+
+	if "${unshare[@]}" --propagation private true 2>/dev/null; then
+		exec "${unshare[@]}" --propagation private "$@"
+	elif "${unshare[@]}" --propagation unchanged true 2>/dev/null; then
+		exec "${unshare[@]}" --propagation unchanged "$@"
+	fi
+	[ "$ROOT" = / ] || die "needs the right to mount, for $ROOT"
+	exec setsid "$@"
+}
+
 # in_folder DIR COMMAND... -- as root, with /dev and /proc mounted for the
 # command alone
 in_folder() {
 	# shellcheck disable=SC2016
-	unshare --mount --pid --fork --kill-child --propagation private bash -c '
+	(isolated bash -c '
 		mount --rbind /dev "$1/dev" && mount -t proc proc "$1/proc" &&
-		exec chroot "$@"' bash "$@" </dev/null
+		exec chroot "$@"' bash "$@" </dev/null)
 }
 
 # ----------------------------------------------------------------------
@@ -286,7 +302,7 @@ make_work() {
 
 remove_work() {
 	if [ -n "${INSIDE:-}" ]; then
-		kill -KILL "$INSIDE" 2>/dev/null || true
+		kill -TERM -- "-$INSIDE" 2>/dev/null || kill -KILL "$INSIDE" 2>/dev/null || true
 		wait "$INSIDE" 2>/dev/null || true
 	fi
 	if [ -n "${KEEP:-}" ]; then
@@ -320,20 +336,24 @@ inside() {
 		"LC_ALL=C.UTF-8" "TERM=${TERM:-dumb}" "MVR_WORK=$WORK" "MVR_VERSION=$VERSION")
 	local v
 
-	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT; do
+	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT \
+		MVR_RANDOM_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
-	# A command in the background, so that a signal is not kept waiting for it;
-	# it dies with this script, and its servers with it.
+	# In the background, so that a signal to this script is not kept waiting.
 	if [ "$(id -u)" != 0 ]; then
-		(cd "$WORK" && exec "${env[@]}" "$@" </dev/null) &
+		(cd "$WORK" && exec setsid "${env[@]}" "$@" </dev/null) &
 	else
 		# shellcheck disable=SC2016
-		setpriv --pdeathsig KILL \
-			unshare --mount --pid --fork --kill-child --propagation private bash -c '
-			mount -t proc proc "${1%/}/proc" &&
-			{ [ "$1" = / ] || mount --rbind /dev "$1/dev"; } &&
-			exec chroot "$1" setpriv --pdeathsig KILL --reuid postgres --regid postgres --init-groups "${@:2}"' \
+		isolated bash -c '
+			signal=TERM
+			if [ $$ = 1 ]; then
+				signal=KILL
+				mount -t proc proc "${1%/}/proc" || exit
+			fi
+			[ "$1" = / ] || mount --rbind /dev "$1/dev" || exit
+			exec chroot "$1" setpriv --pdeathsig "$signal" \
+				--reuid postgres --regid postgres --init-groups "${@:2}"' \
 			bash "$ROOT" "${env[@]}" sh -c 'cd "$MVR_WORK" && exec "$@"' sh "$@" </dev/null &
 	fi
 	INSIDE=$!
@@ -420,4 +440,48 @@ stop_server() {
 		sleep 0.1
 	done
 	SERVER_PID=
+}
+
+# ----------------------------------------------------------------------
+# Measuring, in the inner half
+# ----------------------------------------------------------------------
+
+sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
+
+# quarter_of_memory MAX -- for shared_buffers; MAX in MB
+quarter_of_memory() {
+	awk -v max="$1" '/^MemTotal/ { m = $2 / 4096; print int(m > max ? max : m) "MB" }' \
+		/proc/meminfo
+}
+
+# start_reader DIR QUERY -- run a query 500 times a second until stop_reader
+start_reader() {
+	READER_DIR=$1/reader
+	rm -rf "$READER_DIR"
+	mkdir -p "$READER_DIR"
+	echo "$2;" >"$READER_DIR/query.sql"
+	PGAPPNAME=reader pgbench -n -T 36000 -R 500 -l --log-prefix="$READER_DIR/log" \
+		-f "$READER_DIR/query.sql" >"$READER_DIR/out" 2>&1 &
+	READER=$!
+	until [ "$(sql -c "SELECT count(*) FROM pg_stat_activity
+	                    WHERE application_name = 'reader' AND query LIKE 'SELECT %'")" = 1 ]; do
+		kill -0 "$READER" 2>/dev/null || { cat "$READER_DIR/out" >&2 && die "no reader"; }
+		sleep 0.1
+	done
+	sleep 0.3
+}
+
+# stop_reader SINCE -- sets LONGEST_WAIT, in ms, of those that ended after SINCE
+#
+# A wait counts from the moment the query's turn came, so one that queued
+# behind another that had to wait counts in full.
+stop_reader() {
+	sleep 0.2
+	# what pgbench's own clock sends when the time is up
+	kill -ALRM "$READER"
+	wait "$READER" || { cat "$READER_DIR/out" >&2 && die "the reader failed"; }
+	export LONGEST_WAIT
+	LONGEST_WAIT=$(cat "$READER_DIR"/log* | awk -v since="$1" '
+		$5 + $6 / 1e6 >= since && $3 > longest { longest = $3 }
+		END { if (NR == 0) exit 1; printf "%.3f\n", longest / 1000 }')
 }

@@ -66,7 +66,7 @@ status=0
 inside bash "$WORK/src/scripts/run_suites.sh" "${TESTS[@]}" || status=$?
 
 # run_suites.sh writes its counts last; without them nothing is known to pass.
-if ! read -r passed failed <"$OUTER_WORK/counts" 2>/dev/null; then
+if ! read -r passed failed 2>/dev/null <"$OUTER_WORK/counts"; then
 	say "the tests of PostgreSQL $VERSION ended early (status $status)"
 	report 0 $(($(count_tests) + 1))
 fi

@@ -11,7 +11,8 @@
  *
  * Sometimes a row is changed without a statement that names a member: through
  * a parent that is no member, or by a subscription's apply worker, which fires
- * row triggers only.  Then the members that have storage get one AFTER ROW
+ * row triggers only; and a partitioned table's transition tables lack stored
+ * generated columns.  Then the members that have storage get one AFTER ROW
  * trigger instead: capture by row, slower but blind to nothing.
  *
  * (1) Our triggers are internal (pg_dump and \d pass them over) and ENABLE
@@ -147,8 +148,8 @@ fill_map(AttrNumber *source, Relation rel, TupleDesc log, Oid base)
 
 		source[i] = attnum > 0 ? get_member_column(rel, base, attnum) : 0;
 		if (source[i] <= 0 || source[i] > desc->natts ||
-			getBaseType(TupleDescAttr(desc, source[i] - 1)->atttypid) !=
-			TupleDescAttr(log, i)->atttypid)
+			!mvr_change_log_can_hold(TupleDescAttr(log, i),
+									 TupleDescAttr(desc, source[i] - 1)))
 			source[i] = 0;
 	}
 }
@@ -469,7 +470,24 @@ is_subscribed(Oid member)
 	return found;
 }
 
-/* Can rows change without a statement that names a member? */
+/*
+ * A row inserted through a partitioned table stands in its transition table as
+ * it was before its partition computed the stored generated columns: they are
+ * NULL there (tcs_original_insert_tuple in core's nodeModifyTable.c).
+ */
+static bool
+is_generated_in_partitions(Oid member)
+{
+	Relation	rel = relation_open(member, NoLock);
+	TupleConstr *constr = RelationGetDescr(rel)->constr;
+	bool		result = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE &&
+		constr != NULL && constr->has_generated_stored;
+
+	relation_close(rel, NoLock);
+	return result;
+}
+
+/* Can rows change without a transition table that tells how? */
 static bool
 needs_row_capture(List *members)
 {
@@ -477,7 +495,8 @@ needs_row_capture(List *members)
 
 	foreach(lc, members)
 		if (has_parent_outside(lfirst_oid(lc), members) ||
-			is_subscribed(lfirst_oid(lc)))
+			is_subscribed(lfirst_oid(lc)) ||
+			is_generated_in_partitions(lfirst_oid(lc)))
 			return true;
 	return false;
 }

@@ -22,11 +22,15 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/heap.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
+#include "catalog/toasting.h"
 #include "commands/extension.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -48,7 +52,7 @@ enum
 
 enum
 {
-	VIEWS_VIEW = 1, VIEWS_STATE, VIEWS_ROW_INDEX, VIEWS_FILE, VIEWS_QUERY_HASH,
+	VIEWS_VIEW = 1, VIEWS_STATE, VIEWS_FILE, VIEWS_QUERY_HASH,
 	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_NATTS = VIEWS_OWN_CID
 };
 
@@ -283,7 +287,6 @@ mvr_catalog_lookup_view(Oid view)
 		tracked = palloc0(sizeof(MvrTracked));
 		tracked->view = view;
 		tracked->state = DatumGetObjectId(values[VIEWS_STATE - 1]);
-		tracked->row_index = DatumGetObjectId(values[VIEWS_ROW_INDEX - 1]);
 		tracked->file = DatumGetObjectId(values[VIEWS_FILE - 1]);
 		tracked->query_hash = DatumGetInt64(values[VIEWS_QUERY_HASH - 1]);
 		deform_frontier(&tracked->frontier, values, nulls);
@@ -349,7 +352,6 @@ mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
 
 	values[VIEWS_VIEW - 1] = ObjectIdGetDatum(tracked->view);
 	values[VIEWS_STATE - 1] = ObjectIdGetDatum(tracked->state);
-	values[VIEWS_ROW_INDEX - 1] = ObjectIdGetDatum(tracked->row_index);
 	values[VIEWS_FILE - 1] = ObjectIdGetDatum(tracked->file);
 	values[VIEWS_QUERY_HASH - 1] = Int64GetDatum(tracked->query_hash);
 	values[VIEWS_FRONTIER - 1] = frontier->snapshot;
@@ -505,7 +507,7 @@ mvr_catalog_delete_history(Oid view)
 }
 
 /* ----------
- * Dependencies
+ * Tables that are made later
  * ----------
  */
 
@@ -523,4 +525,34 @@ mvr_catalog_own_by_extension(Oid classid, Oid objid)
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
 	recordDependencyOn(&object, &extension, DEPENDENCY_EXTENSION);
+}
+
+/*
+ * Create a table of ours about another relation: the extension owner's, since
+ * it is none of the user's business, and a member of the extension.  A member
+ * cannot depend on that relation (dropping it would want to drop the whole
+ * extension): ddl.c drops the table when the relation is gone.
+ *
+ * relrewrite marks the new heap of a table that is being rewritten, and does
+ * one thing: logical decoding passes over what is written there.  So it does
+ * here.  A subscriber to all tables has no such table, and would stop at the
+ * first change.
+ */
+Oid
+mvr_catalog_create_table(const char *name, TupleDesc desc, Datum options, Oid about)
+{
+	Oid			relid;
+
+	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
+									 InvalidOid, InvalidOid, InvalidOid,
+									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
+									 desc, NIL, RELKIND_RELATION,
+									 RELPERSISTENCE_PERMANENT, false, false,
+									 ONCOMMIT_NOOP, options, false, false, true,
+									 about, NULL);
+	CommandCounterIncrement();
+	NewHeapCreateToastTable(relid, (Datum) 0, AccessExclusiveLock, about);
+	mvr_catalog_own_by_extension(RelationRelationId, relid);
+	CommandCounterIncrement();
+	return relid;
 }

@@ -28,13 +28,7 @@
  * it.  No tracked view can miss it: the type of a column that a view reads
  * cannot change.
  *
- * The log is a member of the extension, so pg_dump leaves it out and DROP
- * EXTENSION takes it away.  It must not depend on its base table, though: DROP
- * TABLE would then ask for the extension to be dropped too.  Whoever drops the
- * last view over a base table drops the log.
- *
- * Logical decoding never sees log rows.  A subscriber to all tables of this
- * database has no table to put them in.
+ * Logical decoding passes over log rows.
  *
  * Locks: append and read never block each other, nor does trimming.  Creating
  * a log or adding a column waits for the writers of the base table.  Trimming
@@ -51,12 +45,10 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
-#include "catalog/heap.h"
-#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "catalog/toasting.h"
 #include "commands/defrem.h"
+#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
@@ -109,10 +101,14 @@ mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno)
 	return is_data_column(att) ? pg_strtoint16(NameStr(att->attname) + 1) : 0;
 }
 
-/*
- * Column of the log for each of the base table's first natts columns, or 0;
- * also where the types differ.
- */
+/* Can a column of the log hold the values of a base table's (now)? */
+bool
+mvr_change_log_can_hold(Form_pg_attribute log, Form_pg_attribute base)
+{
+	return !base->attisdropped && getBaseType(base->atttypid) == log->atttypid;
+}
+
+/* Column of the log for each column of the base table, 0 if it has none */
 static AttrNumber *
 build_column_map(TupleDesc log, TupleDesc base)
 {
@@ -123,8 +119,8 @@ build_column_map(TupleDesc log, TupleDesc base)
 		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
 
 		if (attnum > 0 && attnum <= base->natts &&
-			getBaseType(TupleDescAttr(base, attnum - 1)->atttypid) ==
-			TupleDescAttr(log, i)->atttypid)
+			mvr_change_log_can_hold(TupleDescAttr(log, i),
+									TupleDescAttr(base, attnum - 1)))
 			map[attnum - 1] = i + 1;
 	}
 	return map;
@@ -197,9 +193,9 @@ delete_table(Oid relid)
 
 /* A log of ours whose base table went while nobody could tell us */
 static void
-delete_orphan(const char *name, Oid namespace)
+delete_orphan(const char *name)
 {
-	Oid			relid = get_relname_relid(name, namespace);
+	Oid			relid = get_relname_relid(name, mvr_catalog_get_namespace());
 
 	if (OidIsValid(relid) &&
 		getExtensionOfObject(RelationRelationId, relid) ==
@@ -213,23 +209,12 @@ delete_orphan(const char *name, Oid namespace)
 static Oid
 create_log(Relation base, Bitmapset *columns)
 {
-	Oid			namespace = mvr_catalog_get_namespace();
-	char		name[NAMEDATALEN];
+	char	   *name = psprintf("log_%u", RelationGetRelid(base));
 	Oid			log;
 
-	snprintf(name, sizeof(name), "log_%u", RelationGetRelid(base));
-	delete_orphan(name, namespace);
-	log = heap_create_with_catalog(name, namespace, InvalidOid, InvalidOid,
-								   InvalidOid, InvalidOid,
-								   mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
-								   build_log_desc(base, columns), NIL,
-								   RELKIND_RELATION, RELPERSISTENCE_PERMANENT,
-								   false, false, ONCOMMIT_NOOP,
-								   build_log_options(), false, false, true,
-								   InvalidOid, NULL);
-	CommandCounterIncrement();
-	NewRelationCreateToastTable(log, (Datum) 0);
-	mvr_catalog_own_by_extension(RelationRelationId, log);
+	delete_orphan(name);
+	log = mvr_catalog_create_table(name, build_log_desc(base, columns),
+								   build_log_options(), RelationGetRelid(base));
 	mvr_catalog_store_log(RelationGetRelid(base), log);
 	CommandCounterIncrement();
 	return log;
@@ -286,7 +271,11 @@ build_alter_commands(Relation log, Relation base, Bitmapset *columns)
 	return commands;
 }
 
-/* ALTER TABLE as the owner of the log, who need not be the caller */
+/*
+ * ALTER TABLE as the owner of the log, who need not be the caller.  It is
+ * nothing that event triggers should hear of; and if we are called by one,
+ * core has no command at hand to note it with.
+ */
 static void
 alter_log(Oid log, List *commands)
 {
@@ -296,7 +285,16 @@ alter_log(Oid log, List *commands)
 	GetUserIdAndSecContext(&user, &sec_context);
 	SetUserIdAndSecContext(mvr_catalog_get_owner(),
 						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	AlterTableInternal(log, commands, false);
+	EventTriggerInhibitCommandCollection();
+	PG_TRY();
+	{
+		AlterTableInternal(log, commands, false);
+	}
+	PG_FINALLY();
+	{
+		EventTriggerUndoInhibitCommandCollection();
+	}
+	PG_END_TRY();
 	SetUserIdAndSecContext(user, sec_context);
 	CommandCounterIncrement();
 }
@@ -370,21 +368,17 @@ mvr_change_log_drop(Oid base)
  * Prepare to append rows; "source" says for each column of the log where in
  * the rows its value stands, or 0.  The log is open with RowExclusiveLock.
  *
- * nrows is about how many rows will come.  One row goes straight into the
- * heap.  So do all if the server logs for decoding: only single inserts can be
- * hidden from it.
+ * nrows is about how many rows will come; one goes straight into the heap.
  */
 void
 mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 							const AttrNumber *source, int64 nrows)
 {
 	int			natts = RelationGetDescr(log)->natts;
-	bool		is_decoded = RelationIsLogicallyLogged(log);
 
 	writer->log = log;
 	writer->source = source;
 	writer->cid = GetCurrentCommandId(true);
-	writer->options = is_decoded ? HEAP_INSERT_NO_LOGICAL : 0;
 	writer->values = palloc0(sizeof(Datum) * natts);
 	writer->nulls = palloc(sizeof(bool) * natts);
 	writer->last = 0;
@@ -396,7 +390,7 @@ mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 	writer->values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
 	writer->batch = NULL;
-	if (nrows > 1 && !is_decoded)
+	if (nrows > 1)
 	{
 		writer->batch = palloc(sizeof(MvrLogBatch));
 		writer->batch->context = AllocSetContextCreate(CurrentMemoryContext,
@@ -414,8 +408,7 @@ flush_batch(MvrLogWriter *writer)
 	MvrLogBatch *batch = writer->batch;
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 
-	heap_multi_insert(writer->log, batch->slots, batch->nrows, writer->cid,
-					  writer->options, NULL);
+	heap_multi_insert(writer->log, batch->slots, batch->nrows, writer->cid, 0, NULL);
 	MemoryContextSwitchTo(old);
 	for (int i = 0; i < batch->nrows; i++)
 		ExecClearTuple(batch->slots[i]);
@@ -469,7 +462,7 @@ mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
 	}
 	tuple = heap_form_tuple(RelationGetDescr(writer->log), writer->values,
 							writer->nulls);
-	heap_insert(writer->log, tuple, writer->cid, writer->options, NULL);
+	heap_insert(writer->log, tuple, writer->cid, HEAP_INSERT_NO_LOGICAL, NULL);
 	heap_freetuple(tuple);
 }
 
@@ -761,12 +754,21 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
+		delta->nread = delta->nrows;
 		if (!*marked && scan.nwriters > 1)
 			net_rows(delta);
 		end_log_scan(&scan);
 	}
 	table_close(log, NoLock);
 	return delta;
+}
+
+/* Give back what deltas hold, maybe in files */
+void
+mvr_change_log_release(List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+		tuplestore_end(delta->rows);
 }
 
 /* How many rows, marks among them, would mvr_change_log_read look at? */

@@ -78,13 +78,21 @@ typedef bool TU_UpdateIndexes;
 #endif
 
 #if PG_VERSION_NUM >= 160000
-#define mvr_compat_define_index(relid, stmt) \
+#define mvr_compat_define_index(relid, stmt, skip_build) \
 	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, -1, \
-				false, false, false, false, true)
+				false, false, false, skip_build, true)
 #else
-#define mvr_compat_define_index(relid, stmt) \
+#define mvr_compat_define_index(relid, stmt, skip_build) \
 	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, \
-				false, false, false, false, true)
+				false, false, false, skip_build, true)
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define mvr_compat_reindex_index(index, params) \
+	reindex_index(NULL, index, false, RELPERSISTENCE_PERMANENT, params)
+#else
+#define mvr_compat_reindex_index(index, params) \
+	reindex_index(index, false, RELPERSISTENCE_PERMANENT, params)
 #endif
 
 #if PG_VERSION_NUM < 170000
@@ -186,6 +194,15 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 }
 #else
 #define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
+#endif
+
+/* What the executor checks the rights of a query by, and how */
+#if PG_VERSION_NUM >= 160000
+#define mvr_compat_list_rights(query) ((query)->rteperminfos)
+#define mvr_compat_check_rights(rights) ExecCheckPermissions(NIL, rights, true)
+#else
+#define mvr_compat_list_rights(query) ((query)->rtable)
+#define mvr_compat_check_rights(rights) ExecCheckRTPerms(rights, true)
 #endif
 
 /* 15: blanking an entry of the range table may lose its permission check */

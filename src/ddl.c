@@ -81,8 +81,9 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 	{
 		mvr_refresh_untrack(lfirst_oid(lc));
 		mvr_catalog_delete_history(lfirst_oid(lc));
-		mvr_catalog_delete_log(lfirst_oid(lc));
 	}
+	foreach(lc, relations)
+		mvr_change_log_drop(lfirst_oid(lc));
 	PG_RETURN_NULL();
 }
 

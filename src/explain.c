@@ -183,8 +183,9 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
 	put_line(lines, "plan for the changes:");
-	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query),
+	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
+	mvr_change_log_release(deltas);
 }
 
 /* SQL: matview.explain(view) */
@@ -218,7 +219,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
 	explain_delta_plan(&lines, stage, tracked);
 	put_line(&lines, "plan for a recompute:");
-	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query)),
+	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query), true),
 										   NULL));
 	mvr_refresh_become_again(level, userid, context);
 	relation_close(view, NoLock);
@@ -258,7 +259,6 @@ mvr_check(PG_FUNCTION_ARGS)
 	level = mvr_refresh_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	stage->strategy = MVR_RECOMPUTE;
 	mvr_diff_count(stage, view, &missing, &extra);
 	PopActiveSnapshot();
 	mvr_refresh_become_again(level, userid, context);

@@ -24,12 +24,11 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
-#include "catalog/heap.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "catalog/toasting.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -48,6 +47,7 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 {
 	MvrHeap    *heap = palloc0(sizeof(MvrHeap));
 
+	heap->context = CurrentMemoryContext;
 	heap->rel = table_open(relid, lockmode);
 	heap->estate = CreateExecutorState();
 	heap->info = makeNode(ResultRelInfo);
@@ -100,32 +100,34 @@ mvr_heap_set_index(MvrHeap *heap, Oid index)
 											heap->nkeys);
 }
 
-/* Begin to look for the rows with these key values; NULL finds NULL */
+/*
+ * Begin to look for the rows with these key values; NULL finds NULL.  What the
+ * index scan allocates on its way must live as long as the scan.
+ */
 void
 mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls)
 {
+	MemoryContext old = MemoryContextSwitchTo(heap->context);
+
 	for (int i = 0; i < heap->nkeys; i++)
 	{
 		heap->scankeys[i].sk_flags = nulls[i] ? SK_ISNULL | SK_SEARCHNULL : 0;
 		heap->scankeys[i].sk_argument = nulls[i] ? (Datum) 0 : values[i];
 	}
 	index_rescan(heap->scan, heap->scankeys, heap->nkeys, NULL, 0);
+	MemoryContextSwitchTo(old);
 }
 
-/*
- * The next row found goes to heap->found; false if there is none.  In the
- * scan's own memory: a btree scan that meets a dead row allocates there what
- * it keeps until it ends.
- */
+/* The next row found goes to heap->found; false if there is none */
 bool
 mvr_heap_next(MvrHeap *heap)
 {
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(heap->scan));
-	bool		result = index_getnext_slot(heap->scan, ForwardScanDirection,
-											heap->found);
+	MemoryContext old = MemoryContextSwitchTo(heap->context);
+	bool		is_found = index_getnext_slot(heap->scan, ForwardScanDirection,
+											  heap->found);
 
 	MemoryContextSwitchTo(old);
-	return result;
+	return is_found;
 }
 
 /* The row at a tid goes to heap->found; false if it is gone */
@@ -275,7 +277,7 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 
 /* CREATE INDEX on one column or expression, as the relation's owner */
 static Oid
-create_index(Relation rel, const char *name, IndexElem *elem)
+create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
 {
 	IndexStmt  *stmt = makeNode(IndexStmt);
 
@@ -285,7 +287,7 @@ create_index(Relation rel, const char *name, IndexElem *elem)
 	stmt->accessMethod = "btree";
 	stmt->indexParams = list_make1(elem);
 	stmt->transformed = true;
-	return mvr_compat_define_index(RelationGetRelid(rel), stmt).objectId;
+	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
 }
 
 static IndexElem *
@@ -298,19 +300,66 @@ make_index_elem(char *name, Node *expr)
 	return elem;
 }
 
+static Oid
+get_row_hash_function(void)
+{
+	Oid			argtypes[] = {RECORDOID};
+
+	return LookupFuncName(list_make2(makeString("matview"), makeString("row_hash")),
+						  1, argtypes, false);
+}
+
+static bool
+is_row_index(Relation index, Oid function)
+{
+	Form_pg_index form = index->rd_index;
+	List	   *exprs = RelationGetIndexExpressions(index);
+
+	return form->indisvalid && form->indisready && form->indnatts == 1 &&
+		index->rd_rel->relam == BTREE_AM_OID &&
+		RelationGetIndexPredicate(index) == NIL &&
+		exprs != NIL && IsA(linitial(exprs), FuncExpr) &&
+		linitial_node(FuncExpr, exprs)->funcid == function;
+}
+
+/*
+ * The index that mvr_heap_create_row_index has made, or InvalidOid.  It is
+ * known by what it indexes: REINDEX CONCURRENTLY changes its OID, ALTER INDEX
+ * its name.
+ */
+Oid
+mvr_heap_lookup_row_index(Relation view)
+{
+	List	   *indexes = RelationGetIndexList(view);
+	Oid			function = get_row_hash_function();
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (!OidIsValid(result) && is_row_index(index, function))
+			result = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
 /*
  * CREATE INDEX ON view (matview.row_hash(view.*)): finds the rows of a view
  * that has no key.  It is the view's, in its schema, and goes with the
  * extension.  The caller holds ExclusiveLock on the view; the ShareLock that
  * this takes is weaker.
+ *
+ * With skip_build nobody may write the view before a swap has given the index
+ * a file, or mvr_heap_build_row_index has.
  */
 Oid
-mvr_heap_create_row_index(Relation view)
+mvr_heap_create_row_index(Relation view, bool skip_build)
 {
-	Oid			argtypes[] = {RECORDOID};
-	Oid			function = LookupFuncName(list_make2(makeString("matview"),
-													 makeString("row_hash")),
-										  1, argtypes, false);
+	Oid			function = get_row_hash_function();
 	Var		   *row = makeVar(1, InvalidAttrNumber, view->rd_rel->reltype, -1,
 							  InvalidOid, 0);
 	FuncExpr   *hash = makeFuncExpr(function, INT8OID, list_make1(row), InvalidOid,
@@ -322,12 +371,22 @@ mvr_heap_create_row_index(Relation view)
 				extension;
 
 	ObjectAddressSet(index, RelationRelationId,
-					 create_index(view, name, make_index_elem(NULL, (Node *) hash)));
+					 create_index(view, name, make_index_elem(NULL, (Node *) hash),
+								  skip_build));
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
 	recordDependencyOn(&index, &extension, DEPENDENCY_AUTO_EXTENSION);
 	CommandCounterIncrement();
 	return index.objectId;
+}
+
+void
+mvr_heap_build_row_index(Oid index)
+{
+	ReindexParams params = {0};
+
+	mvr_compat_reindex_index(index, &params);
+	CommandCounterIncrement();
 }
 
 /* ----------
@@ -344,31 +403,13 @@ build_state_options(void)
 										   TYPALIGN_INT));
 }
 
-/*
- * Create the state table of a view, without its index.  It is the extension
- * owner's, since it is none of the user's business, and a member of the
- * extension, so that pg_dump leaves it out.  A member cannot depend on the
- * view (dropping that would want to drop the whole extension): ddl.c drops it.
- */
+/* Create the state table of a view, without its index */
 Oid
 mvr_heap_create_state(Relation view, TupleDesc desc)
 {
-	char	   *name = psprintf("state_%u", RelationGetRelid(view));
-	Datum		options = build_state_options();
-	Oid			relid;
-
-	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
-									 InvalidOid, InvalidOid, InvalidOid,
-									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
-									 desc, NIL, RELKIND_RELATION,
-									 RELPERSISTENCE_PERMANENT, false, false,
-									 ONCOMMIT_NOOP, options, false, true, false,
-									 InvalidOid, NULL);
-	CommandCounterIncrement();
-	NewRelationCreateToastTable(relid, (Datum) 0);
-	mvr_catalog_own_by_extension(RelationRelationId, relid);
-	CommandCounterIncrement();
-	return relid;
+	return mvr_catalog_create_table(psprintf("state_%u", RelationGetRelid(view)),
+									desc, build_state_options(),
+									RelationGetRelid(view));
 }
 
 /* The index on a state table's hash, by which groups are found */
@@ -377,7 +418,7 @@ mvr_heap_create_state_index(Oid state)
 {
 	Relation	rel = table_open(state, ShareLock);
 	char	   *name = psprintf("%s_hash_idx", RelationGetRelationName(rel));
-	Oid			index = create_index(rel, name, make_index_elem("hash", NULL));
+	Oid			index = create_index(rel, name, make_index_elem("hash", NULL), false);
 
 	table_close(rel, NoLock);
 	CommandCounterIncrement();

@@ -81,7 +81,6 @@ typedef struct MvrTracked
 {
 	Oid			view;
 	Oid			state;			/* state table, or InvalidOid */
-	Oid			row_index;		/* index of ours on the view, or InvalidOid */
 	Oid			file;			/* relfilenode the contents were left in */
 	int64		query_hash;		/* of the expanded query */
 	MvrFrontier frontier;
@@ -103,6 +102,8 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   int64 changes, TimestampTz started);
 extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
+extern Oid	mvr_catalog_create_table(const char *name, TupleDesc desc,
+									 Datum options, Oid about);
 
 extern MvrFrontier mvr_frontier_here(void);
 extern bool mvr_frontier_covers(const MvrFrontier *frontier,
@@ -166,6 +167,7 @@ typedef struct MvrDelta
 	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
 	int			natts;			/* length of attmap */
 	int64		nrows;
+	int64		nread;			/* before they were netted */
 } MvrDelta;
 
 /* Appends rows to a log; for capture.c, private otherwise */
@@ -177,7 +179,6 @@ typedef struct MvrLogWriter
 	const AttrNumber *source;	/* per column of the log, column of the rows */
 	AttrNumber	last;			/* highest of them */
 	CommandId	cid;
-	int			options;		/* of heap_insert */
 	Datum	   *values;			/* a row of the log */
 	bool	   *nulls;
 	MvrLogBatch *batch;			/* NULL: insert row by row */
@@ -186,6 +187,8 @@ typedef struct MvrLogWriter
 extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
 extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
+extern bool mvr_change_log_can_hold(Form_pg_attribute log,
+									Form_pg_attribute base);
 extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 										const AttrNumber *source, int64 nrows);
 extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
@@ -195,6 +198,7 @@ extern void mvr_change_log_append_mark(Oid log);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
+extern void mvr_change_log_release(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 
@@ -264,6 +268,7 @@ typedef struct MvrStage
 	Expr	   *having;			/* likewise, or NULL */
 	bool		is_scalar;		/* no GROUP BY: always exactly one group */
 	bool		is_merged;		/* no column recomputes every group */
+	Bitmapset  *ambiguous;		/* outputs that may look different each time */
 } MvrStage;
 
 /* A base table that the query reads, with the columns it needs of it */
@@ -306,7 +311,8 @@ extern QueryEnvironment *mvr_run_query_environment(List *deltas);
 extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 								   TupleDesc desc, Tuplestorestate *rows,
 								   int64 nrows);
-extern PlannedStmt *mvr_run_query_plan(Query *query);
+extern void mvr_run_query_check_rights(Query *query);
+extern PlannedStmt *mvr_run_query_plan(Query *query, bool may_be_parallel);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
@@ -317,6 +323,7 @@ extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
  */
 typedef struct MvrHeap
 {
+	MemoryContext context;		/* where this lives */
 	Relation	rel;
 	EState	   *estate;
 	ResultRelInfo *info;
@@ -345,7 +352,9 @@ extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
 extern Oid	mvr_heap_lookup_key_index(Relation view);
 extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 									  Bitmapset *columns);
-extern Oid	mvr_heap_create_row_index(Relation view);
+extern Oid	mvr_heap_lookup_row_index(Relation view);
+extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
+extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
 extern Oid	mvr_heap_create_state_index(Oid state);
 
@@ -381,6 +390,7 @@ extern void mvr_rebuild_abandon(MvrRebuild *rebuild);
  * ----------
  */
 extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state);
+extern bool mvr_diff_is_current(Relation view);
 extern void mvr_diff_count(const MvrStage *stage, Relation view,
 						   int64 *missing, int64 *extra);
 

@@ -65,7 +65,9 @@ typedef struct Refresh
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
 	bool		may_store;		/* a frontier may be stored at the end */
+	bool		has_trimmed;	/* the change logs, for this frontier */
 	List	   *deltas;
+	int64		nread;			/* log rows consumed, before netting */
 
 	/* for the result row and the history */
 	const char *mode;
@@ -246,6 +248,20 @@ drop_relation(Oid relid)
 	CommandCounterIncrement();
 }
 
+/* Drop the index of ours on a view, if both are there */
+static void
+drop_row_index(Oid view)
+{
+	Relation	rel = try_relation_open(view, NoLock);
+	Oid			index;
+
+	if (rel == NULL)
+		return;
+	index = mvr_heap_lookup_row_index(rel);
+	relation_close(rel, NoLock);
+	drop_relation(index);
+}
+
 /* Stop capturing base tables that no tracked view reads any more */
 static void
 release_sources(List *sources)
@@ -294,10 +310,7 @@ track_view(Refresh *refresh, Oid userid)
 	tracked->view = RelationGetRelid(refresh->view);
 	tracked->query_hash = mvr_analyze_hash(refresh->stage);
 	if (old)
-	{
 		tracked->state = old->state;
-		tracked->row_index = old->row_index;
-	}
 	list_sort(refresh->stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, refresh->stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
@@ -319,7 +332,7 @@ mvr_refresh_untrack(Oid view)
 	mvr_catalog_delete_view(view);
 	CommandCounterIncrement();
 	drop_relation(tracked->state);
-	drop_relation(tracked->row_index);
+	drop_row_index(view);
 	release_sources(tracked->sources);
 }
 
@@ -472,16 +485,35 @@ get_file(Oid relid)
 }
 
 static void
-check_frontier_visible(Refresh *refresh)
+raise_serialization_failure(Refresh *refresh)
 {
-	if (refresh->tracked && refresh->tracked->frontier.valid &&
-		!mvr_frontier_is_visible(&refresh->tracked->frontier))
-		ereport(ERROR,
-				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				errmsg("could not serialize access to materialized view \"%s\"",
-					   RelationGetRelationName(refresh->view)),
-				errdetail("It was refreshed after this transaction took its snapshot."),
-				errhint("The transaction might succeed if retried."));
+	ereport(ERROR,
+			errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			errmsg("could not serialize access to materialized view \"%s\"",
+				   RelationGetRelationName(refresh->view)),
+			errdetail("It was refreshed after this transaction took its snapshot."),
+			errhint("The transaction might succeed if retried."));
+}
+
+/*
+ * A snapshot taken before the last refresh knows less than the view.  Without
+ * a frontier to ask, ask the rows.
+ */
+static void
+check_snapshot(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (tracked && tracked->frontier.valid &&
+		!mvr_frontier_is_visible(&tracked->frontier))
+		raise_serialization_failure(refresh);
+	if (RelationIsPopulated(refresh->view) &&
+		(tracked == NULL || !tracked->frontier.valid ||
+		 tracked->file != get_file(tracked->view)) &&
+		!mvr_diff_is_current(refresh->view))
+		raise_serialization_failure(refresh);
 }
 
 /* The index by which rows of a view are found; InvalidOid if there is none */
@@ -489,16 +521,8 @@ static Oid
 lookup_row_index(Refresh *refresh)
 {
 	Oid			index = mvr_heap_lookup_key_index(refresh->view);
-	List	   *indexes;
 
-	if (OidIsValid(index))
-		return index;
-	index = refresh->tracked->row_index;
-	indexes = RelationGetIndexList(refresh->view);
-	if (!list_member_oid(indexes, index))
-		index = InvalidOid;
-	list_free(indexes);
-	return index;
+	return OidIsValid(index) ? index : mvr_heap_lookup_row_index(refresh->view);
 }
 
 /* Why the changes cannot be applied to what the view holds, or NULL */
@@ -516,6 +540,14 @@ find_contents_fault(Refresh *refresh)
 	if (!tracked->frontier.valid)
 		return refresh->reason ? refresh->reason :
 			"what the view has consumed is not known";
+
+	/*
+	 * Looked at before the snapshot and again behind it: what was switched off
+	 * in between, and written then, could be in the snapshot but in no log.
+	 */
+	reason = find_tracking_fault(refresh);
+	if (reason)
+		return reason;
 	if (tracked->file != get_file(tracked->view))
 		return "the contents were written by another command";
 	if (refresh->stage->strategy == MVR_GROUPS &&
@@ -541,12 +573,84 @@ read_deltas(Refresh *refresh)
 
 		table_close(base, NoLock);
 		refresh->changes += delta->nrows;
+		refresh->nread += delta->nread;
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
+		else
+			mvr_change_log_release(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
 	}
 	return reason;
+}
+
+/* ----------
+ * What the change logs need not hold any more
+ * ----------
+ */
+
+/* Let a view that holds back too large a log lose its frontier */
+static void
+expel_view(Oid view)
+{
+	MvrTracked *tracked;
+
+	/* its own refresh is running: let it */
+	if (!ConditionalLockRelationOid(view, ExclusiveLock))
+		return;
+	tracked = mvr_catalog_lookup_view(view);
+	if (tracked == NULL || !tracked->frontier.valid)
+		return;
+	tracked->frontier.valid = false;
+	mvr_catalog_store_view(tracked, false);
+}
+
+static bool
+is_log_too_large(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	uint64		kilobytes = (uint64) RelationGetNumberOfBlocks(rel) * (BLCKSZ / 1024);
+
+	table_close(rel, NoLock);
+	return mvr_max_log_size >= 0 && kilobytes > (uint64) mvr_max_log_size;
+}
+
+static void
+store_frontier(Refresh *refresh)
+{
+	MvrTracked *tracked = refresh->tracked;
+
+	tracked->frontier = mvr_frontier_here();
+	tracked->frontier.valid = refresh->may_store;
+	tracked->file = get_file(tracked->view);
+	mvr_catalog_store_view(tracked, false);
+	CommandCounterIncrement();
+}
+
+/*
+ * Trim the logs of what all views that read them have consumed, this one
+ * included: its frontier is stored first.
+ */
+static void
+trim_logs(Refresh *refresh)
+{
+	if (refresh->tracked == NULL || refresh->has_trimmed)
+		return;
+	refresh->has_trimmed = true;
+	store_frontier(refresh);
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
+	{
+		ListCell   *lc;
+
+		if (is_log_too_large(source->log))
+		{
+			foreach(lc, mvr_catalog_list_views(source->base))
+				if (lfirst_oid(lc) != refresh->tracked->view)
+					expel_view(lfirst_oid(lc));
+			CommandCounterIncrement();
+		}
+		mvr_change_log_trim(source->base);
+	}
 }
 
 /* ----------
@@ -590,13 +694,17 @@ finish_state(Refresh *refresh, MvrHeap *state)
 	mvr_heap_create_state_index(refresh->tracked->state);
 }
 
-/* See that rows of a tracked view by rows can be found next time */
-static void
-ensure_row_index(Refresh *refresh)
+/*
+ * See that rows of a tracked view by rows can be found next time.  Returns the
+ * index made for that, if there was none.
+ */
+static Oid
+ensure_row_index(Refresh *refresh, bool skip_build)
 {
-	if (refresh->tracked && refresh->stage->strategy == MVR_ROWS &&
-		!OidIsValid(lookup_row_index(refresh)))
-		refresh->tracked->row_index = mvr_heap_create_row_index(refresh->view);
+	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
+		OidIsValid(lookup_row_index(refresh)))
+		return InvalidOid;
+	return mvr_heap_create_row_index(refresh->view, skip_build);
 }
 
 static void
@@ -614,7 +722,7 @@ run_diff(Refresh *refresh)
 	mvr_heap_close(view);
 	finish_state(refresh, state);
 	CommandCounterIncrement();
-	ensure_row_index(refresh);
+	ensure_row_index(refresh, false);
 }
 
 typedef struct RebuildContext
@@ -647,29 +755,39 @@ rebuild_group(TupleTableSlot *state, TupleTableSlot *row, void *arg)
 	mvr_heap_insert(context->state, state);
 }
 
-/* Fill a new heap and swap it in.  False if the swap's lock was never free. */
+/*
+ * Fill a new heap and swap it in.  False if the swap's lock was never free.
+ *
+ * Readers wait from the swap to the end of the transaction, so all that takes
+ * time comes before: the swap builds an index that is new along with the
+ * others, and the change logs are trimmed already.
+ */
 static bool
 run_rebuild(Refresh *refresh, bool wait)
 {
 	RebuildContext context = {0};
+	Oid			new_index;
 
 	context.state = renew_state(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
 		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query)), NULL,
+		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
 					  rebuild_row, &context);
 	finish_state(refresh, context.state);
+	new_index = ensure_row_index(refresh, true);
+	trim_logs(refresh);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
+		if (OidIsValid(new_index))
+			mvr_heap_build_row_index(new_index);
 		return false;
 	}
 	refresh->mode = wait ? "full" : "concurrent";
 	refresh->inserted = context.nrows;
 	CommandCounterIncrement();
-	ensure_row_index(refresh);
 	return true;
 }
 
@@ -730,7 +848,7 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 static bool
 is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
 {
-	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query));
+	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
 
 	/* what is written: an index search and an update, against an append */
 	double		delta_cost = delta->planTree->total_cost +
@@ -760,7 +878,8 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	plan = mvr_run_query_plan(build_delta_query(refresh));
+	plan = mvr_run_query_plan(build_delta_query(refresh),
+							  refresh->stage->strategy == MVR_ROWS);
 	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
@@ -811,70 +930,22 @@ run_strategy(Refresh *refresh)
  * ----------
  */
 
-/* Let a view that holds back too large a log lose its frontier */
-static void
-expel_view(Oid view)
-{
-	MvrTracked *tracked;
-
-	/* its own refresh is running: let it */
-	if (!ConditionalLockRelationOid(view, ExclusiveLock))
-		return;
-	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid)
-		return;
-	tracked->frontier.valid = false;
-	mvr_catalog_store_view(tracked, false);
-}
-
-static bool
-is_log_too_large(Oid log)
-{
-	Relation	rel = table_open(log, AccessShareLock);
-	uint64		kilobytes = (uint64) RelationGetNumberOfBlocks(rel) * (BLCKSZ / 1024);
-
-	table_close(rel, NoLock);
-	return mvr_max_log_size >= 0 && kilobytes > (uint64) mvr_max_log_size;
-}
-
-/* Trim the logs of what all views that read them have consumed */
-static void
-trim_logs(Refresh *refresh)
-{
-	foreach_ptr(MvrSource, source, refresh->tracked->sources)
-	{
-		ListCell   *lc;
-
-		if (is_log_too_large(source->log))
-		{
-			foreach(lc, mvr_catalog_list_views(source->base))
-				if (lfirst_oid(lc) != refresh->tracked->view)
-					expel_view(lfirst_oid(lc));
-			CommandCounterIncrement();
-		}
-		mvr_change_log_trim(source->base);
-	}
-}
-
 static void
 record_refresh(Refresh *refresh)
 {
-	MvrTracked *tracked = refresh->tracked;
+	bool		is_none = strcmp(refresh->mode, "none") == 0;
 
-	if (strcmp(refresh->mode, "none") == 0)
+	/* changes that came to nothing are consumed all the same */
+	if (is_none && refresh->nread == 0)
 		return;
-	if (tracked)
-	{
-		tracked->frontier = mvr_frontier_here();
-		tracked->frontier.valid = refresh->may_store;
-		tracked->file = get_file(tracked->view);
-		mvr_catalog_store_view(tracked, false);
-		CommandCounterIncrement();
-		trim_logs(refresh);
-	}
-	mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
-							   refresh->reason, refresh->inserted, refresh->updated,
-							   refresh->deleted, refresh->changes, refresh->started);
+	if (refresh->has_trimmed)
+		store_frontier(refresh);
+	trim_logs(refresh);
+	if (!is_none)
+		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
+								   refresh->reason, refresh->inserted,
+								   refresh->updated, refresh->deleted,
+								   refresh->changes, refresh->started);
 }
 
 /* ----------
@@ -899,13 +970,15 @@ run_refresh(Oid view, Refresh *refresh)
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	refresh->tracked = mvr_catalog_lookup_view(view);
+	mvr_run_query_check_rights(refresh->stage->query);
 	prepare_tracking(refresh, userid);
 	refresh->may_store = can_store_frontier(refresh);
 
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	check_frontier_visible(refresh);
+	check_snapshot(refresh);
 	run_strategy(refresh);
+	mvr_change_log_release(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 

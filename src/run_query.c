@@ -9,6 +9,7 @@
 
 #include "commands/explain.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
@@ -79,18 +80,49 @@ mvr_run_query_environment(List *deltas)
 	return env;
 }
 
-/* The query is modified */
-PlannedStmt *
-mvr_run_query_plan(Query *query)
+static bool
+collect_rights(Node *node, void *context)
 {
-	return pg_plan_query(query, "", CURSOR_OPT_PARALLEL_OK, NULL);
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		List	  **rights = context;
+
+		*rights = list_concat(*rights, mvr_compat_list_rights((Query *) node));
+		return query_tree_walker((Query *) node, collect_rights, context, 0);
+	}
+	return expression_tree_walker(node, collect_rights, context);
+}
+
+/*
+ * Check that a query, expanded but not planned, may be run.  A query over the
+ * deltas alone would not notice that a right has been revoked.
+ */
+void
+mvr_run_query_check_rights(Query *query)
+{
+	List	   *rights = NIL;
+
+	collect_rights((Node *) query, &rights);
+	mvr_compat_check_rights(rights);
+}
+
+/*
+ * Plan a query, which is modified.  While a parallel plan runs, rows may be
+ * inserted (as core does when it fills a view), but not updated or deleted:
+ * a plan whose rows lead to that must not be parallel.
+ */
+PlannedStmt *
+mvr_run_query_plan(Query *query, bool may_be_parallel)
+{
+	return pg_plan_query(query, "", may_be_parallel ? CURSOR_OPT_PARALLEL_OK : 0,
+						 NULL);
 }
 
 /*
  * Run a plan and call the function for each row, in a memory context that is
- * reset after it.  The plan may be parallel, so the function may insert rows,
- * but not update or delete any, unless the query reads an ephemeral named
- * relation (which no parallel plan does).
+ * reset after it.
  */
 uint64
 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,

@@ -397,7 +397,7 @@ hand_out_group(TupleTableSlot *contents, void *arg)
 
 /*
  * Compute all groups of a stage and hand each to a function, which may set
- * the state's view_row.  The query may run in parallel; see mvr_run_query().
+ * the state's view_row.  The query may run in parallel; see mvr_run_query_plan().
  */
 void
 mvr_stage_run_groups(const MvrStage *stage, MvrGroupFunction function, void *arg)
@@ -405,7 +405,7 @@ mvr_stage_run_groups(const MvrStage *stage, MvrGroupFunction function, void *arg
 	AllGroupsContext context = {begin_groups(stage), function, arg};
 	Query	   *query = mvr_delta_query_build_contents(stage, NULL, NULL, 0, false);
 
-	mvr_run_query(mvr_run_query_plan(query), NULL, hand_out_group, &context);
+	mvr_run_query(mvr_run_query_plan(query, true), NULL, hand_out_group, &context);
 	end_groups(context.writer);
 }
 
@@ -795,7 +795,7 @@ recompute_wanted(GroupWriter *writer)
 		query = mvr_delta_query_build_contents(writer->stage, writer->keydesc, "wanted",
 											   writer->nwanted[kind], kind == 1);
 		writer->nfound = 0;
-		mvr_run_query(mvr_run_query_plan(query), env, write_recomputed, writer);
+		mvr_run_query(mvr_run_query_plan(query, false), env, write_recomputed, writer);
 		if (writer->nfound != writer->nwanted[kind])
 			writer->fits = false;
 	}
@@ -875,6 +875,8 @@ finish_later(GroupWriter *writer)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(writer->next->tts_tupleDescriptor,
 													&TTSOpsMinimalTuple);
 
+	/* states written once by this command are written again */
+	CommandCounterIncrement();
 	writer->later = NULL;
 	while (tuplestore_gettupleslot(later, true, false, slot))
 	{

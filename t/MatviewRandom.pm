@@ -1,0 +1,456 @@
+# MatviewRandom
+#
+# A case of the randomized test: random tables, random materialized views,
+# then random statements from several sessions with refreshes between them.
+# A case is determined by its seed and by what the server answers.
+#
+#	Dice, Types				chance, column types
+#	Schema, Expr, Query		what is made: tables, expressions, queries
+#	Work					what is done to it
+#	Runner					runs a step, judges a refresh
+#	History					writes, replays and shortens a case
+package MatviewRandom;
+
+use strict;
+use warnings;
+use utf8;
+use MatviewRandom::Dice;
+use MatviewRandom::Types;
+use MatviewRandom::Schema;
+use MatviewRandom::Query;
+use MatviewRandom::Work;
+use MatviewRandom::Runner;
+
+my $SESSIONS = 4;
+my $MAX_ROWS = 1500;	# of a new view
+
+# args: connstr, version, core (test the test with core's REFRESH)
+sub new
+{
+	my ($class, %args) = @_;
+	return bless { %args }, $class;
+}
+
+# Runs a case; returns { failure, steps, stats }
+sub run_case
+{
+	my ($self, $seed) = @_;
+
+	seed_dice($seed);
+	my $case = bless {
+		%$self,
+		seed => $seed,
+		runner => MatviewRandom::Runner->new(connstr => $self->{connstr}),
+		tx => [],			# open transaction of each session, or undef
+		prepared => [],
+		busy => {},			# view => session that has it locked
+		views => [],		# materialized
+		plain => [],
+		nviews => 0,
+	}, 'MatviewRandom::Case';
+	my $ok = eval { $case->play; 1 };
+	my $failure = $ok ? undef : ref $@ ? $@ : { sign => 'driver', text => "$@" };
+	$case->{runner}->disconnect;
+	return {
+		failure => $failure,
+		steps => $case->{runner}{steps},
+		stats => $case->{runner}{stats},
+		reasons => $case->{reasons} };
+}
+
+package MatviewRandom::Case;
+
+use MatviewRandom::Dice;
+use MatviewRandom::Types;
+use MatviewRandom::Schema;
+use MatviewRandom::Query;
+use MatviewRandom::Work;
+
+sub step
+{
+	my ($self, $session, $kind, $sql, %rest) = @_;
+	return $self->{runner}->run({ session => $session, kind => $kind, sql => $sql, %rest });
+}
+
+sub play
+{
+	my ($self) = @_;
+
+	my $emit = sub { my $state = $self->step(0, 'do', $_[0]); die "$state: $_[0]\n" if $state ne ''; };
+	$emit->('CREATE SCHEMA randomized');
+	$self->use_settings($_) for 0 .. $SESSIONS - 1;
+	$self->{tables} = [ make_tables($emit, $self->{version}) ];
+	$self->step(0, @$_) for fill_steps(@{ $self->{tables} });
+	$self->make_plain_view for 1 .. weighted(0 => 4, 1 => 4, 2 => 2);
+	$self->make_view for 1 .. 2 + roll(3);
+	for (1 .. 90 + roll(60))
+	{
+		$self->act(roll($SESSIONS));
+	}
+	$self->settle;
+	$self->final_checks;
+	return;
+}
+
+# The same planner settings for all sessions
+sub use_settings
+{
+	my ($self, $s) = @_;
+	if ($s == 0)
+	{
+		my @plans = ('enable_hashjoin = off', 'enable_mergejoin = off', 'enable_nestloop = off', 'enable_seqscan = off',
+			'enable_hashagg = off', 'enable_sort = off', 'work_mem = 64', 'enable_partitionwise_join = on', 'enable_partitionwise_aggregate = on',
+			'parallel_setup_cost = 0', 'plan_cache_mode = force_generic_plan');
+		$self->{settings} = [ chance(50) ? () : some_of(1 + roll(2), @plans) ];
+	}
+	$self->step($s, 'do', "SET $_") for @{ $self->{settings} };
+	return;
+}
+
+# ---------- views ----------
+
+sub make_plain_view
+{
+	my ($self) = @_;
+	start_queries(@{ $self->{tables} });
+	my $q = plain_view_query();
+	my $name = quote_name(chance(20) ? 'Plain "view"' . $self->{nviews}++ : 'p' . $self->{nviews}++);
+	$self->step(0, 'do', "CREATE VIEW $name AS $q->{sql}", may_fail => '22') eq '' or return;
+	push @{ $self->{plain} }, { %$q, n => $name, kind => 'view' };
+	return;
+}
+
+sub make_view
+{
+	my ($self, $s) = @_;
+	$s //= 0;
+	my $v;
+	for (1 .. 6)
+	{
+		my @mats = grep { chance(25) } grep { !$_->{over_view} } @{ $self->{views} };
+		@mats = () if !chance(15);
+		start_queries(@{ $self->{tables} }, @{ $self->{tables} }, @{ $self->{plain} }, @mats);
+		my $q = view_query();
+		my $name = quote_name(chance(12) ? 'Mat "view" ' . $self->{nviews}++ : 'v' . $self->{nviews}++);
+		my $empty = chance(6);
+		my $state = $self->step($s, 'do', "CREATE MATERIALIZED VIEW $name AS $q->{sql}" . ($empty ? ' WITH NO DATA' : ''),
+			may_fail => '22');
+		next if $state ne '';
+		my $n = $empty ? 0 : $self->{runner}->value($s, "SELECT count(*) FROM $name");
+		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)))
+		{
+			$self->step($s, 'do', "DROP MATERIALIZED VIEW $name");
+			next;
+		}
+		$v = { %$q, n => $name, kind => 'matview', empty => $empty };
+		$v->{over_view} = grep { index($q->{sql}, $_->{n} . ' AS') >= 0 } @{ $self->{views} };
+		last;
+	}
+	return if !$v;
+	push @{ $self->{views} }, $v;
+	$self->make_indexes($s, $v);
+	return;
+}
+
+sub make_indexes
+{
+	my ($self, $s, $v) = @_;
+	if ($v->{unique} && chance(60))
+	{
+		$self->step($s, 'do', "CREATE UNIQUE INDEX ON $v->{n} (" . join(', ', @{ $v->{unique} }) . ')')
+		  eq '' and $v->{has_unique} = 1;
+	}
+	for my $col (grep { chance(15) } @{ $v->{cols} })
+	{
+		my $t = $col->{t};
+		my $on =
+			$t eq 'point' ? "USING gist ($col->{n})"
+		  : $t eq 'jsonb' || $t eq 'texts' ? "USING gin ($col->{n})"
+		  : !is_groupable($t) ? ''
+		  : $t eq 'int' ? pick("($col->{n})", "(($col->{n} % 3))", "USING brin ($col->{n})", "($col->{n}) WHERE $col->{n} > 1", "USING hash ($col->{n})")
+		  : $t eq 'text' ? pick("(lower($col->{n}))", "($col->{n} text_pattern_ops)", "USING hash ($col->{n})")
+		  : "($col->{n} DESC NULLS LAST)";
+		$self->step($s, 'do', "CREATE INDEX ON $v->{n} $on") if $on;
+	}
+	return;
+}
+
+sub row_text
+{
+	my ($v) = @_;
+	return 't::text' if !grep { $_->{fz} } @{ $v->{cols} };
+	return 'ROW(' . join(
+		', ',
+		map {
+			my $norm = $_->{fz} ? norm_of($_->{t}) : undef;
+			$norm ? sprintf($norm, "t.$_->{n}") : "t.$_->{n}"
+		} @{ $v->{cols} }) . ')::text';
+}
+
+# ---------- refreshing ----------
+
+sub refresh
+{
+	my ($self, $s, %o) = @_;
+	my @views = @{ $self->{views} } or return;
+	my @free = grep { ($self->{busy}{ $_->{n} } // $s) == $s } @views;
+	my $v = $o{view} // pick(@free && chance(95) ? @free : @views);
+	my $tx = $self->{tx}[$s];
+	my $how = $o{how} // weighted(
+		incremental => 78, concurrent => 4, full => 3, diff => 4, auto => 8,
+		native => 3, native_concurrently => $v->{has_unique} ? 2 : 0);
+	$how = 'full' if $v->{empty} && $how =~ /^native_c/;
+	my $name = quote_text($v->{n});
+	my $sql =
+		$how eq 'native' || ($self->{core} && $how ne 'native_concurrently') ? "REFRESH MATERIALIZED VIEW $v->{n}"
+	  : $how eq 'native_concurrently' ? "REFRESH MATERIALIZED VIEW CONCURRENTLY $v->{n}"
+	  : $how eq 'auto' ? "SELECT * FROM matview.refresh($name)"
+	  : $how eq 'diff' || chance(20) ? "SELECT * FROM matview.refresh($name, '$how')"
+	  : "SELECT * FROM matview.refresh_$how($name)";
+	my $row = row_text($v);
+	my %rest = (
+		oracle => "WITH v AS MATERIALIZED (SELECT $row AS r FROM $v->{n} AS t),\n"
+		  . " q AS MATERIALIZED (SELECT $row AS r FROM ($v->{sql}) AS t)\n"
+		  . 'SELECT (SELECT count(*) FROM (TABLE q EXCEPT ALL TABLE v) AS x), (SELECT count(*) FROM (TABLE v EXCEPT ALL TABLE q) AS x), (SELECT count(*) FROM v)',
+		view => $v->{n});
+	$rest{fuzzy} = 1 if grep { $_->{fz} } @{ $v->{cols} };
+	$rest{check} = "SELECT missing, extra FROM matview.check($name)" if !$self->{core};
+	$rest{count} = "SELECT count(*) FROM $v->{n}" if chance(25) && !$v->{empty} && !($tx && $tx->{iso} ne 'READ COMMITTED');
+	$rest{idle} = 1 if $how eq 'incremental' && $v->{easy} && !$v->{over_view} && !$self->{core} && chance(10);
+	$rest{may_fail} = '55' if $v->{over_view};
+	my $state = $self->step($s, 'refresh', $sql, %rest);
+	if ($state eq '')
+	{
+		$v->{empty} = 0 if !$tx;
+		$self->{busy}{ $v->{n} } = $s if $tx;
+		push @{ $tx->{views} }, $v->{n} if $tx;
+	}
+	else
+	{
+		$self->recover($s);
+	}
+	return $state;
+}
+
+# ---------- sessions ----------
+
+sub begin
+{
+	my ($self, $s) = @_;
+	my $iso = weighted('READ COMMITTED' => 68, 'REPEATABLE READ' => 22, 'SERIALIZABLE' => 10);
+	$self->step($s, 'do', $iso eq 'READ COMMITTED' ? 'BEGIN' : "BEGIN ISOLATION LEVEL $iso");
+	$self->{tx}[$s] = { iso => $iso, savepoints => [], length => 0, views => [] };
+	return;
+}
+
+sub end_of_tx
+{
+	my ($self, $s) = @_;
+	for my $name (@{ $self->{tx}[$s]{views} })
+	{
+		delete $self->{busy}{$name};
+	}
+	$self->{tx}[$s] = undef;
+	return;
+}
+
+sub finish
+{
+	my ($self, $s, $how) = @_;
+	if ($how eq 'PREPARE')
+	{
+		my $gid = "mvr_$self->{seed}_" . $self->{nprepared}++;
+		my $views = $self->{tx}[$s]{views};
+		my $state = $self->step($s, 'do', "PREPARE TRANSACTION '$gid'", may_fail => '0A');
+		$self->end_of_tx($s);
+		return if $state ne '';
+		push @{ $self->{prepared} }, { gid => $gid, views => $views };
+		$self->{busy}{$_} = -1 for @$views;
+		return;
+	}
+	$self->step($s, 'do', $how);
+	$self->end_of_tx($s);
+	return;
+}
+
+sub resolve
+{
+	my ($self, $s) = @_;
+	my $p = shift @{ $self->{prepared} };
+	$self->step($s, 'do', pick('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$p->{gid}'");
+	delete $self->{busy}{$_} for @{ $p->{views} };
+	return;
+}
+
+# After an error: out of the failed transaction, or back to a savepoint
+sub recover
+{
+	my ($self, $s) = @_;
+	my $tx = $self->{tx}[$s] or return;
+	if (@{ $tx->{savepoints} } && chance(70))
+	{
+		$self->step($s, 'do', "ROLLBACK TO $tx->{savepoints}[-1]");
+		return;
+	}
+	$self->step($s, 'do', 'ROLLBACK');
+	$self->end_of_tx($s);
+	return;
+}
+
+sub do_steps
+{
+	my ($self, $s, @steps) = @_;
+	for my $step (@steps)
+	{
+		my ($kind, $sql, $data) = @$step;
+		next if $self->step($s, $kind, $sql, $data ? (data => $data) : ()) eq '';
+		$self->recover($s);
+		$self->step($s, 'do', 'RESET session_replication_role') if $steps[0][1] =~ /replica/;
+		return;
+	}
+	return;
+}
+
+sub act
+{
+	my ($self, $s) = @_;
+	my $tx = $self->{tx}[$s];
+	my @tables = @{ $self->{tables} };
+	if ($tx)
+	{
+		my $sp = scalar @{ $tx->{savepoints} };
+		my $long = $tx->{length}++ > 7;
+		my $how = weighted(
+			write => $long ? 10 : 44, refresh => $long ? 10 : 30, savepoint => 6, back => $sp ? 8 : 0,
+			release => $sp ? 3 : 0, commit => $long ? 60 : 13, rollback => 4, prepare => 2, ddl => 2);
+		return $self->do_steps($s, dml_steps(@tables)) if $how eq 'write';
+		return $self->refresh($s) if $how eq 'refresh';
+		return $self->finish($s, uc $how) if $how =~ /^(?:commit|rollback|prepare)$/;
+		if ($how eq 'ddl')
+		{
+			$self->do_steps($s, ddl_steps(@tables));
+			$tx->{length} = 10;
+		}
+		elsif ($how eq 'savepoint')
+		{
+			my $name = pick('s1', 's2', 's3');
+			$self->step($s, 'do', "SAVEPOINT $name");
+			push @{ $tx->{savepoints} }, $name;
+		}
+		elsif ($how eq 'back')
+		{
+			$self->step($s, 'do', "ROLLBACK TO $tx->{savepoints}[-1]");
+		}
+		else
+		{
+			$self->step($s, 'do', 'RELEASE ' . pop @{ $tx->{savepoints} });
+		}
+		return;
+	}
+	my $how = weighted(
+		write => 26, begin => 15, refresh => 50, resolve => @{ $self->{prepared} } ? 15 : 0,
+		ddl => 2, outside => 1, admin => 5);
+	return $self->do_steps($s, map { dml_steps(@tables) } 1 .. 1 + roll(3)) if $how eq 'write';
+	return $self->begin($s) if $how eq 'begin';
+	if ($how eq 'refresh')
+	{
+		$self->do_steps($s, dml_steps(@tables)) if chance(55);
+		$self->refresh($s);
+		return;
+	}
+	return $self->resolve($s) if $how eq 'resolve';
+	return $self->do_steps($s, ddl_steps(@tables)) if $how eq 'ddl';
+	return $self->do_steps($s, outside_steps(@tables)) if $how eq 'outside';
+	return $self->administer($s);
+}
+
+# What an administrator does to materialized views, outside of transactions
+sub administer
+{
+	my ($self, $s) = @_;
+	my $v = @{ $self->{views} } ? pick(@{ $self->{views} }) : return $self->make_view($s);
+	my $name = quote_text($v->{n});
+	my $how = weighted(
+		vacuum => 3, untrack => 2, track => 2, index => 3, drop => 2, make => 4, replace => @{ $self->{plain} } ? 6 : 0,
+		rename => 1, reindex => 1, cluster => 1);
+	if ($how eq 'vacuum')
+	{
+		$self->step($s, 'do', pick('VACUUM FULL', 'VACUUM', 'ANALYZE', 'VACUUM FREEZE') . " $v->{n}");
+	}
+	elsif ($how eq 'track' || $how eq 'untrack')
+	{
+		$self->step($s, 'do', "SELECT matview.$how($name)") if !$self->{core};
+	}
+	elsif ($how eq 'index')
+	{
+		$self->make_indexes($s, $v);
+	}
+	elsif ($how eq 'reindex')
+	{
+		$self->step($s, 'do', "REINDEX TABLE $v->{n}");
+	}
+	elsif ($how eq 'cluster')
+	{
+		my $state = $self->step($s, 'do', "ALTER MATERIALIZED VIEW $v->{n} SET (fillfactor = 50)");
+	}
+	elsif ($how eq 'make')
+	{
+		$self->make_view($s) if @{ $self->{views} } < 6;
+	}
+	elsif ($how eq 'drop')
+	{
+		return if @{ $self->{views} } < 2;
+		$self->{views} = [ grep { $_ != $v } @{ $self->{views} } ]
+		  if $self->step($s, 'do', "DROP MATERIALIZED VIEW $v->{n}") eq '';
+	}
+	elsif ($how eq 'rename')
+	{
+		return if grep { $_->{over_view} } @{ $self->{views} };
+		my $new = quote_name('Renamed ' . $self->{nviews}++);
+		$v->{n} = $new if $self->step($s, 'do', "ALTER MATERIALIZED VIEW $v->{n} RENAME TO $new") eq '';
+	}
+	else
+	{
+		my $p = pick(@{ $self->{plain} });
+		start_queries(@{ $self->{tables} });
+		my $q = plain_view_query($p);
+		$self->step($s, 'do', "CREATE OR REPLACE VIEW $p->{n} AS $q->{sql}", may_fail => '42');
+	}
+	return;
+}
+
+# Everything committed or rolled back, everything refreshed once more
+sub settle
+{
+	my ($self) = @_;
+	for my $s (0 .. $SESSIONS - 1)
+	{
+		$self->finish($s, pick('COMMIT', 'ROLLBACK')) if $self->{tx}[$s];
+	}
+	$self->resolve(0) while @{ $self->{prepared} };
+	$self->refresh(roll($SESSIONS), view => $_, how => 'incremental') for @{ $self->{views} };
+	return;
+}
+
+sub final_checks
+{
+	my ($self) = @_;
+	my $of_views = q(FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_am AS a ON a.oid = x.relam WHERE c.relkind = 'm' AND c.relnamespace = 'randomized'::regnamespace AND a.amname = 'btree');
+	$self->step(0, 'do', "SELECT public.bt_index_check(x.oid, true) $of_views") if $self->{amcheck};
+	$self->step(0, 'oracle', q(SELECT count(*), 0 FROM pg_class AS c, LATERAL public.verify_heapam(c.oid) AS h WHERE c.relkind = 'm' AND c.relispopulated AND c.relnamespace = 'randomized'::regnamespace))
+	  if $self->{amcheck};
+	return if $self->{core};
+
+	my ($state, $rows) = $self->{runner}->try(0, q(SELECT mode, reason, count(*) FROM matview.history WHERE mode = 'diff' GROUP BY 1, 2));
+	$self->{reasons} = { map { ($_->[1] // '') => $_->[2] } @$rows } if $state eq '';
+	if (chance(50))
+	{
+		$self->step(0, 'do', "DROP MATERIALIZED VIEW $_->{n} CASCADE") for @{ $self->{views} };
+		$self->step(0, 'oracle', q(SELECT count(*), 0 FROM pg_trigger WHERE tgfoid = 'matview.capture()'::regprocedure));
+	}
+	$self->step(0, 'do', 'DROP SCHEMA randomized CASCADE');
+	$self->step(0, 'oracle', 'SELECT (SELECT count(*) FROM matview.tracked_views) + (SELECT count(*) FROM matview.tracked_sources), (SELECT count(*) FROM matview.change_logs)');
+	return;
+}
+
+1;
