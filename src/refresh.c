@@ -308,7 +308,7 @@ track_view(Refresh *refresh, Oid userid)
 	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
 
 	tracked->view = RelationGetRelid(refresh->view);
-	tracked->query_hash = mvr_analyze_hash(refresh->stage);
+	tracked->query_hash = mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings);
 	if (old)
 		tracked->state = old->state;
 	list_sort(refresh->stage->uses, compare_uses);
@@ -377,8 +377,8 @@ find_tracking_fault(Refresh *refresh)
 
 	if (tracked == NULL)
 		return "tracking starts";
-	if (tracked->query_hash != mvr_analyze_hash(refresh->stage))
-		return "a view or function that the query uses has been replaced";
+	if (tracked->query_hash != mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings))
+		return "a view or function that the query uses has been replaced, or a setting is not as it was";
 	if (list_length(tracked->sources) != list_length(refresh->stage->uses))
 		return "the base tables have changed";
 	foreach_ptr(MvrSource, source, tracked->sources)
