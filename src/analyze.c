@@ -1136,7 +1136,7 @@ analyze_groups(MvrStage *stage, Query *query)
 		turn_distinct_into_groups(query);
 	}
 	if (query->hasTargetSRFs)
-		return "the query has a set-returning function over groups";
+		return "the query has a set-returning function with groups or DISTINCT";
 	stage->is_scalar = (query->groupClause == NIL);
 	stage->is_merged = true;
 	foreach_ptr(SortGroupClause, clause, query->groupClause)

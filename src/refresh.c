@@ -30,6 +30,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -139,6 +140,37 @@ check_view(Oid view)
 					   get_rel_name(view)),
 				errdetail("Only those who may refresh a materialized view may use it here."),
 				errhint("Call this as the owner of the materialized view."));
+}
+
+/* Commands that write cannot run everywhere; "command" is a function's name */
+static void
+check_may_write(const char *command)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s during recovery", command),
+				errdetail("A standby cannot write."),
+				errhint("Call it on the primary: what it writes will be replicated."));
+	if (XactReadOnly)
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s in a read-only transaction", command),
+				errdetail("It writes the materialized view and what is known of it."),
+				errhint("Call it in a transaction that is READ WRITE."));
+}
+
+/* A view that a running query of this session reads must not change under it */
+static void
+check_not_in_use(Relation view)
+{
+	if (view->rd_refcnt > 1)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("cannot refresh materialized view \"%s\"",
+					   RelationGetRelationName(view)),
+				errdetail("It is being used by active queries in this session."),
+				errhint("Close cursors over it, and do not call this from a query that reads it."));
 }
 
 /*
@@ -960,12 +992,11 @@ run_refresh(Oid view, Refresh *refresh)
 	int			context;
 	int			level;
 
-	PreventCommandIfReadOnly("matview.refresh()");
-	PreventCommandDuringRecovery("matview.refresh()");
+	check_may_write("matview.refresh()");
 	refresh->started = GetCurrentTimestamp();
 	refresh->view = mvr_refresh_open_view(view, refresh->requested == REFRESH_FULL ?
 										  AccessExclusiveLock : ExclusiveLock);
-	CheckTableNotInUse(refresh->view, "matview.refresh()");
+	check_not_in_use(refresh->view);
 	level = mvr_refresh_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
@@ -1103,8 +1134,7 @@ mvr_track(PG_FUNCTION_ARGS)
 	int			context;
 	int			level;
 
-	PreventCommandIfReadOnly("matview.track()");
-	PreventCommandDuringRecovery("matview.track()");
+	check_may_write("matview.track()");
 	refresh.view = mvr_refresh_open_view(view, ExclusiveLock);
 	level = mvr_refresh_become_owner(refresh.view, &userid, &context);
 	refresh.stage = mvr_analyze_view(refresh.view);
@@ -1128,8 +1158,7 @@ mvr_untrack(PG_FUNCTION_ARGS)
 	Oid			view = mvr_refresh_get_view_argument(fcinfo);
 	Relation	rel;
 
-	PreventCommandIfReadOnly("matview.untrack()");
-	PreventCommandDuringRecovery("matview.untrack()");
+	check_may_write("matview.untrack()");
 	rel = mvr_refresh_open_view(view, ExclusiveLock);
 	mvr_refresh_untrack(view);
 	relation_close(rel, NoLock);
