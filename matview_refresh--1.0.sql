@@ -21,7 +21,6 @@ COMMENT ON TABLE matview.change_logs IS
 CREATE TABLE matview.tracked_views (
     view oid NOT NULL,
     state oid NOT NULL,
-    row_index oid NOT NULL,
     file oid NOT NULL,
     query_hash bigint NOT NULL,
     frontier pg_snapshot,

@@ -24,6 +24,7 @@
 
 #include "access/htup_details.h"
 #include "access/nbtree.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
@@ -553,10 +554,41 @@ blank_unused_rtes(Query *query)
 	}
 }
 
+/*
+ * Give the arms of a set operation the types of its columns.  The parser
+ * leaves that to the planner.
+ */
+static void
+coerce_arms(Query *query, Node *node, SetOperationStmt *top)
+{
+	ListCell   *lc;
+
+	if (IsA(node, SetOperationStmt))
+	{
+		coerce_arms(query, ((SetOperationStmt *) node)->larg, top);
+		coerce_arms(query, ((SetOperationStmt *) node)->rarg, top);
+		return;
+	}
+	lc = list_head(top->colTypes);
+	foreach_ptr(TargetEntry, tle,
+				rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable)->subquery->targetList)
+	{
+		if (tle->resjunk || lc == NULL)
+			continue;
+		if (exprType((Node *) tle->expr) != lfirst_oid(lc))
+			tle->expr = (Expr *) coerce_to_common_type(NULL, (Node *) tle->expr,
+													   lfirst_oid(lc), "UNION");
+		lc = lnext(top->colTypes, lc);
+	}
+}
+
 /* Normalize the arms of a UNION [ALL], which are its range table */
 static char *
 normalize_arms(Query *query)
 {
+	if (is_union(query->setOperations, false))
+		coerce_arms(query, query->setOperations,
+					(SetOperationStmt *) query->setOperations);
 	foreach_ptr(RangeTblEntry, rte, query->rtable)
 	{
 		char	   *reason;
@@ -1013,6 +1045,40 @@ build_outputs(MvrStage *stage, Query *query)
 	return context.reason;
 }
 
+/*
+ * Which output columns show one of several values that are equal but look
+ * different, and SQL does not say which?  Keys, and what picks a value.
+ */
+static void
+find_ambiguous_outputs(MvrStage *stage)
+{
+	Bitmapset  *vars = NULL;
+	AttrNumber	attno = MVR_STATE_FIXED;
+
+	foreach_ptr(MvrGroupKey, key, stage->keys)
+	{
+		attno++;
+		if (!key->is_image_equal)
+			vars = bms_add_member(vars, attno);
+	}
+	foreach_ptr(MvrStateColumn, column, stage->columns)
+	{
+		attno++;
+		if (column->merge == MVR_MERGE_EXTREMUM || column->merge == MVR_MERGE_NONE)
+			vars = bms_add_member(vars, attno);
+	}
+	foreach_ptr(TargetEntry, tle, stage->outputs)
+	{
+		Bitmapset  *used = NULL;
+		int			member = -1;
+
+		pull_varattnos((Node *) tle->expr, 1, &used);
+		while ((member = bms_next_member(used, member)) >= 0)
+			if (bms_is_member(member + FirstLowInvalidHeapAttributeNumber, vars))
+				stage->ambiguous = bms_add_member(stage->ambiguous, tle->resno);
+	}
+}
+
 /* SELECT DISTINCT without groups: a group for each distinct row */
 static void
 turn_distinct_into_groups(Query *query)
@@ -1124,6 +1190,7 @@ analyze_groups(MvrStage *stage, Query *query)
 	reason = build_outputs(stage, query);
 	if (reason == NULL)
 		reason = refuse_state_types(stage);
+	find_ambiguous_outputs(stage);
 	if (reason == NULL && MVR_STATE_FIXED + list_length(stage->keys) +
 		list_length(stage->columns) > MaxHeapAttributeNumber)
 		reason = "the query has too many aggregates";

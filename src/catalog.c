@@ -52,7 +52,7 @@ enum
 
 enum
 {
-	VIEWS_VIEW = 1, VIEWS_STATE, VIEWS_ROW_INDEX, VIEWS_FILE, VIEWS_QUERY_HASH,
+	VIEWS_VIEW = 1, VIEWS_STATE, VIEWS_FILE, VIEWS_QUERY_HASH,
 	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_NATTS = VIEWS_OWN_CID
 };
 
@@ -287,7 +287,6 @@ mvr_catalog_lookup_view(Oid view)
 		tracked = palloc0(sizeof(MvrTracked));
 		tracked->view = view;
 		tracked->state = DatumGetObjectId(values[VIEWS_STATE - 1]);
-		tracked->row_index = DatumGetObjectId(values[VIEWS_ROW_INDEX - 1]);
 		tracked->file = DatumGetObjectId(values[VIEWS_FILE - 1]);
 		tracked->query_hash = DatumGetInt64(values[VIEWS_QUERY_HASH - 1]);
 		deform_frontier(&tracked->frontier, values, nulls);
@@ -353,7 +352,6 @@ mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
 
 	values[VIEWS_VIEW - 1] = ObjectIdGetDatum(tracked->view);
 	values[VIEWS_STATE - 1] = ObjectIdGetDatum(tracked->state);
-	values[VIEWS_ROW_INDEX - 1] = ObjectIdGetDatum(tracked->row_index);
 	values[VIEWS_FILE - 1] = ObjectIdGetDatum(tracked->file);
 	values[VIEWS_QUERY_HASH - 1] = Int64GetDatum(tracked->query_hash);
 	values[VIEWS_FRONTIER - 1] = frontier->snapshot;

@@ -763,9 +763,9 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	return delta;
 }
 
-/* Let go of deltas, a list of MvrDelta: large ones have a temporary file */
+/* Give back what deltas hold, maybe in files */
 void
-mvr_change_log_end_read(List *deltas)
+mvr_change_log_release(List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
 		tuplestore_end(delta->rows);

@@ -15,8 +15,10 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
 #include "matview_refresh.h"
@@ -55,9 +57,9 @@ collect_query(const MvrStage *stage, DiffContext *context)
 }
 
 static void
-collect_view(MvrZset *zset, Relation view, Snapshot snapshot)
+collect_view(MvrZset *zset, Relation view)
 {
-	TableScanDesc scan = table_beginscan(view, snapshot, 0, NULL);
+	TableScanDesc scan = table_beginscan(view, SnapshotSelf, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(view, NULL);
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -202,7 +204,7 @@ mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 	context.zset = mvr_zset_begin(stage->desc, statedesc,
 								  OidIsValid(key) ? view->nkeys : 0, view->keys);
 	collect_query(stage, &context);
-	collect_view(context.zset, view->rel, SnapshotSelf);
+	collect_view(context.zset, view->rel);
 	if (mvr_heap_has_other_unique(view->rel, key, NULL))
 		later = tuplestore_begin_heap(false, false, work_mem);
 	writer.row = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
@@ -223,20 +225,88 @@ mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 	mvr_zset_end(context.zset);
 }
 
+/* ----------
+ * Counting
+ * ----------
+ */
+
+/* One look for numbers that are equal, whatever digits and sign of zero */
+static Datum
+normalize_datum(Datum value, Oid type)
+{
+	switch (type)
+	{
+		case NUMERICOID:
+			return DirectFunctionCall1(numeric_trim_scale, value);
+		case FLOAT8OID:
+			return Float8GetDatum(DatumGetFloat8(value) + 0.0);
+		case FLOAT4OID:
+			return Float4GetDatum(DatumGetFloat4(value) + 0.0f);
+		default:
+			return value;
+	}
+}
+
+typedef struct CountContext
+{
+	MvrZset    *zset;
+	const MvrStage *stage;
+	TupleTableSlot *normal;		/* virtual: a row, ambiguous columns normalized */
+} CountContext;
+
+static void
+count_row(CountContext *context, TupleTableSlot *row, int weight)
+{
+	TupleTableSlot *normal = context->normal;
+	int			attno = -1;
+
+	show_columns(normal, row, 0);
+	while ((attno = bms_next_member(context->stage->ambiguous, attno)) >= 0)
+		if (!normal->tts_isnull[attno - 1])
+			normal->tts_values[attno - 1] =
+				normalize_datum(normal->tts_values[attno - 1],
+								TupleDescAttr(context->stage->desc, attno - 1)->atttypid);
+	mvr_zset_put(context->zset, normal, weight, NULL, NULL);
+}
+
+static void
+count_query_row(TupleTableSlot *row, void *arg)
+{
+	count_row(arg, row, 1);
+}
+
+static void
+count_view_rows(CountContext *context, Relation view)
+{
+	TableScanDesc scan = table_beginscan(view, GetActiveSnapshot(), 0, NULL);
+	TupleTableSlot *slot = table_slot_create(view, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		count_row(context, slot, -1);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+}
+
 /*
  * Count the rows of the query that the view lacks, and those of the view that
- * the query lacks, both read with the active snapshot.
+ * the query lacks, both read with the active snapshot.  Numbers that SQL
+ * leaves the choice of (any of 1.0 and 1.00 in a group) are compared by value.
  */
 void
 mvr_diff_count(const MvrStage *stage, Relation view, int64 *missing, int64 *extra)
 {
-	DiffContext context = {0};
+	CountContext context = {.stage = stage};
 	MvrZsetRow	change;
 
 	*missing = *extra = 0;
+	context.normal = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
 	context.zset = mvr_zset_begin(stage->desc, NULL, 0, NULL);
-	collect_query(stage, &context);
-	collect_view(context.zset, view, GetActiveSnapshot());
+	mvr_run_query(mvr_run_query_plan(copyObject(stage->query), true), NULL,
+				  count_query_row, &context);
+	count_view_rows(&context, view);
 	while (mvr_zset_next(context.zset, &change))
 	{
 		if (change.change == MVR_ROW_INSERTED)
@@ -245,4 +315,5 @@ mvr_diff_count(const MvrStage *stage, Relation view, int64 *missing, int64 *extr
 			(*extra)++;
 	}
 	mvr_zset_end(context.zset);
+	ExecDropSingleTupleTableSlot(context.normal);
 }

@@ -178,17 +178,14 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 	Query	   *query;
 
 	if (deltas == NIL || stage->strategy == MVR_RECOMPUTE)
-	{
-		mvr_change_log_end_read(deltas);
 		return;
-	}
 	query = stage->strategy == MVR_ROWS ?
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
 	put_line(lines, "plan for the changes:");
 	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
-	mvr_change_log_end_read(deltas);
+	mvr_change_log_release(deltas);
 }
 
 /* SQL: matview.explain(view) */
@@ -262,7 +259,6 @@ mvr_check(PG_FUNCTION_ARGS)
 	level = mvr_refresh_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	stage->strategy = MVR_RECOMPUTE;
 	mvr_diff_count(stage, view, &missing, &extra);
 	PopActiveSnapshot();
 	mvr_refresh_become_again(level, userid, context);

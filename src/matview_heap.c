@@ -300,6 +300,53 @@ make_index_elem(char *name, Node *expr)
 	return elem;
 }
 
+static Oid
+get_row_hash_function(void)
+{
+	Oid			argtypes[] = {RECORDOID};
+
+	return LookupFuncName(list_make2(makeString("matview"), makeString("row_hash")),
+						  1, argtypes, false);
+}
+
+static bool
+is_row_index(Relation index, Oid function)
+{
+	Form_pg_index form = index->rd_index;
+	List	   *exprs = RelationGetIndexExpressions(index);
+
+	return form->indisvalid && form->indisready && form->indnatts == 1 &&
+		index->rd_rel->relam == BTREE_AM_OID &&
+		RelationGetIndexPredicate(index) == NIL &&
+		exprs != NIL && IsA(linitial(exprs), FuncExpr) &&
+		linitial_node(FuncExpr, exprs)->funcid == function;
+}
+
+/*
+ * The index that mvr_heap_create_row_index has made, or InvalidOid.  It is
+ * known by what it indexes: REINDEX CONCURRENTLY changes its OID, ALTER INDEX
+ * its name.
+ */
+Oid
+mvr_heap_lookup_row_index(Relation view)
+{
+	List	   *indexes = RelationGetIndexList(view);
+	Oid			function = get_row_hash_function();
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (!OidIsValid(result) && is_row_index(index, function))
+			result = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return result;
+}
+
 /*
  * CREATE INDEX ON view (matview.row_hash(view.*)): finds the rows of a view
  * that has no key.  It is the view's, in its schema, and goes with the
@@ -312,10 +359,7 @@ make_index_elem(char *name, Node *expr)
 Oid
 mvr_heap_create_row_index(Relation view, bool skip_build)
 {
-	Oid			argtypes[] = {RECORDOID};
-	Oid			function = LookupFuncName(list_make2(makeString("matview"),
-													 makeString("row_hash")),
-										  1, argtypes, false);
+	Oid			function = get_row_hash_function();
 	Var		   *row = makeVar(1, InvalidAttrNumber, view->rd_rel->reltype, -1,
 							  InvalidOid, 0);
 	FuncExpr   *hash = makeFuncExpr(function, INT8OID, list_make1(row), InvalidOid,

@@ -81,7 +81,6 @@ typedef struct MvrTracked
 {
 	Oid			view;
 	Oid			state;			/* state table, or InvalidOid */
-	Oid			row_index;		/* index of ours on the view, or InvalidOid */
 	Oid			file;			/* relfilenode the contents were left in */
 	int64		query_hash;		/* of the expanded query */
 	MvrFrontier frontier;
@@ -199,7 +198,7 @@ extern void mvr_change_log_append_mark(Oid log);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
-extern void mvr_change_log_end_read(List *deltas);
+extern void mvr_change_log_release(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 
@@ -269,6 +268,7 @@ typedef struct MvrStage
 	Expr	   *having;			/* likewise, or NULL */
 	bool		is_scalar;		/* no GROUP BY: always exactly one group */
 	bool		is_merged;		/* no column recomputes every group */
+	Bitmapset  *ambiguous;		/* outputs that may look different each time */
 } MvrStage;
 
 /* A base table that the query reads, with the columns it needs of it */
@@ -352,6 +352,7 @@ extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
 extern Oid	mvr_heap_lookup_key_index(Relation view);
 extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 									  Bitmapset *columns);
+extern Oid	mvr_heap_lookup_row_index(Relation view);
 extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);

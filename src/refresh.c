@@ -248,6 +248,20 @@ drop_relation(Oid relid)
 	CommandCounterIncrement();
 }
 
+/* Drop the index of ours on a view, if both are there */
+static void
+drop_row_index(Oid view)
+{
+	Relation	rel = try_relation_open(view, NoLock);
+	Oid			index;
+
+	if (rel == NULL)
+		return;
+	index = mvr_heap_lookup_row_index(rel);
+	relation_close(rel, NoLock);
+	drop_relation(index);
+}
+
 /* Stop capturing base tables that no tracked view reads any more */
 static void
 release_sources(List *sources)
@@ -296,10 +310,7 @@ track_view(Refresh *refresh, Oid userid)
 	tracked->view = RelationGetRelid(refresh->view);
 	tracked->query_hash = mvr_analyze_hash(refresh->stage);
 	if (old)
-	{
 		tracked->state = old->state;
-		tracked->row_index = old->row_index;
-	}
 	list_sort(refresh->stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, refresh->stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
@@ -321,7 +332,7 @@ mvr_refresh_untrack(Oid view)
 	mvr_catalog_delete_view(view);
 	CommandCounterIncrement();
 	drop_relation(tracked->state);
-	drop_relation(tracked->row_index);
+	drop_row_index(view);
 	release_sources(tracked->sources);
 }
 
@@ -510,16 +521,8 @@ static Oid
 lookup_row_index(Refresh *refresh)
 {
 	Oid			index = mvr_heap_lookup_key_index(refresh->view);
-	List	   *indexes;
 
-	if (OidIsValid(index))
-		return index;
-	index = refresh->tracked->row_index;
-	indexes = RelationGetIndexList(refresh->view);
-	if (!list_member_oid(indexes, index))
-		index = InvalidOid;
-	list_free(indexes);
-	return index;
+	return OidIsValid(index) ? index : mvr_heap_lookup_row_index(refresh->view);
 }
 
 /* Why the changes cannot be applied to what the view holds, or NULL */
@@ -573,6 +576,8 @@ read_deltas(Refresh *refresh)
 		refresh->nread += delta->nread;
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
+		else
+			mvr_change_log_release(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
 	}
@@ -690,18 +695,16 @@ finish_state(Refresh *refresh, MvrHeap *state)
 }
 
 /*
- * See that rows of a tracked view by rows can be found next time.  Returns
- * whether there is a new index for that.
+ * See that rows of a tracked view by rows can be found next time.  Returns the
+ * index made for that, if there was none.
  */
-static bool
+static Oid
 ensure_row_index(Refresh *refresh, bool skip_build)
 {
 	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
 		OidIsValid(lookup_row_index(refresh)))
-		return false;
-	refresh->tracked->row_index = mvr_heap_create_row_index(refresh->view,
-															skip_build);
-	return true;
+		return InvalidOid;
+	return mvr_heap_create_row_index(refresh->view, skip_build);
 }
 
 static void
@@ -763,7 +766,7 @@ static bool
 run_rebuild(Refresh *refresh, bool wait)
 {
 	RebuildContext context = {0};
-	bool		has_new_index;
+	Oid			new_index;
 
 	context.state = renew_state(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
@@ -773,13 +776,13 @@ run_rebuild(Refresh *refresh, bool wait)
 		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
 					  rebuild_row, &context);
 	finish_state(refresh, context.state);
-	has_new_index = ensure_row_index(refresh, true);
+	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
-		if (has_new_index)
-			mvr_heap_build_row_index(refresh->tracked->row_index);
+		if (OidIsValid(new_index))
+			mvr_heap_build_row_index(new_index);
 		return false;
 	}
 	refresh->mode = wait ? "full" : "concurrent";
@@ -975,7 +978,7 @@ run_refresh(Oid view, Refresh *refresh)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_snapshot(refresh);
 	run_strategy(refresh);
-	mvr_change_log_end_read(refresh->deltas);
+	mvr_change_log_release(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
