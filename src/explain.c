@@ -178,10 +178,7 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 	Query	   *query;
 
 	if (deltas == NIL || stage->strategy == MVR_RECOMPUTE)
-	{
-		mvr_change_log_end_read(deltas);
 		return;
-	}
 	query = stage->strategy == MVR_ROWS ?
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
