@@ -763,9 +763,9 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	return delta;
 }
 
-/* Give back what deltas hold, maybe in files */
+/* Let go of deltas, a list of MvrDelta: large ones have a temporary file */
 void
-mvr_change_log_release(List *deltas)
+mvr_change_log_end_read(List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
 		tuplestore_end(delta->rows);

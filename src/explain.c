@@ -178,14 +178,17 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 	Query	   *query;
 
 	if (deltas == NIL || stage->strategy == MVR_RECOMPUTE)
+	{
+		mvr_change_log_end_read(deltas);
 		return;
+	}
 	query = stage->strategy == MVR_ROWS ?
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
 	put_line(lines, "plan for the changes:");
 	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
-	mvr_change_log_release(deltas);
+	mvr_change_log_end_read(deltas);
 }
 
 /* SQL: matview.explain(view) */

@@ -577,7 +577,7 @@ read_deltas(Refresh *refresh)
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
 		else
-			mvr_change_log_release(list_make1(delta));
+			mvr_change_log_end_read(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
 	}
@@ -978,7 +978,7 @@ run_refresh(Oid view, Refresh *refresh)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_snapshot(refresh);
 	run_strategy(refresh);
-	mvr_change_log_release(refresh->deltas);
+	mvr_change_log_end_read(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
