@@ -53,7 +53,6 @@ CREATE SERVER errors_server FOREIGN DATA WRAPPER errors_fdw;
 CREATE FOREIGN TABLE foreigner (a int) SERVER errors_server;
 \x on
 SELECT * FROM try_all($$'nothing'$$);
-SELECT * FROM try_all($$'nowhere.m'$$);
 SELECT * FROM try_all('NULL');
 SELECT * FROM try_all('0');
 SELECT * FROM try_all('987654321');
@@ -156,7 +155,6 @@ SELECT * FROM try($$SELECT matview.refresh('m') FROM (VALUES (1), (2)) x$$);
 SELECT * FROM step('m');
 -- Settings
 SELECT * FROM try('SET matview.history_limit = -1');
-SELECT * FROM try('SET matview.swap_timeout = -1');
 SELECT * FROM try($$SET matview.max_log_size = 'x'$$);
 SELECT * FROM try('SET matview.unknown = 1');
 SET matview.history_limit = 2;
