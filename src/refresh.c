@@ -410,7 +410,9 @@ find_tracking_fault(Refresh *refresh)
 	if (tracked == NULL)
 		return "tracking starts";
 	if (tracked->query_hash != mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings))
-		return "a view or function that the query uses has been replaced, or a setting is not as it was";
+		return refresh->stage->reads_settings ?
+			"a view, function or setting that the query uses has changed" :
+			"a view or function that the query uses has been replaced";
 	if (list_length(tracked->sources) != list_length(refresh->stage->uses))
 		return "the base tables have changed";
 	foreach_ptr(MvrSource, source, tracked->sources)
