@@ -189,6 +189,7 @@ mirror() {
 make_folder() {
 	local new release=${RELEASE[$1]} script=() old
 
+	check_unmounted "$ROOT"
 	ensure_packages debootstrap ca-certificates
 	for old in "$ROOT".new.*; do
 		[ ! -e "$old" ] || remove_folder "$old"
@@ -216,10 +217,14 @@ make_folder() {
 
 # A folder with something mounted in it is in use, and deleting through a
 # mount of /dev would delete the machine's own devices.
-remove_folder() {
+check_unmounted() {
 	if grep -qF " $1/" /proc/self/mountinfo; then
 		die "$1 has mounts in it; unmount them first, then try again"
 	fi
+}
+
+remove_folder() {
+	check_unmounted "$1"
 	rm -rf --one-file-system "$1" "$1.log"
 }
 

@@ -29,9 +29,7 @@
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -641,46 +639,6 @@ normalize_query(Query **query)
 }
 
 /* ----------
- * Functions whose result can change while no base table does
- * ----------
- */
-
-static bool
-is_mutable_function(Oid funcid, void *context)
-{
-	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
-		return false;
-	*(Oid *) context = funcid;
-	return true;
-}
-
-static bool
-mutable_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (check_functions_in_node(node, is_mutable_function, context))
-		return true;
-	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
-		return true;
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, mutable_walker, context, 0);
-	return expression_tree_walker(node, mutable_walker, context);
-}
-
-static char *
-refuse_mutable(Query *query)
-{
-	Oid			funcid = InvalidOid;
-
-	if (!mutable_walker((Node *) query, &funcid))
-		return NULL;
-	if (!OidIsValid(funcid))
-		return "the query depends on the time or the session";
-	return psprintf("function \"%s\" is not immutable", get_func_name(funcid));
-}
-
-/* ----------
  * Groups
  * ----------
  */
@@ -1178,7 +1136,7 @@ analyze_groups(MvrStage *stage, Query *query)
 		turn_distinct_into_groups(query);
 	}
 	if (query->hasTargetSRFs)
-		return "the query has a set-returning function over groups";
+		return "the query has a set-returning function with groups or DISTINCT";
 	stage->is_scalar = (query->groupClause == NIL);
 	stage->is_merged = true;
 	foreach_ptr(SortGroupClause, clause, query->groupClause)
@@ -1256,7 +1214,7 @@ collect_uses(MvrStage *stage, Query *query, Node *more)
 static char *
 analyze_query(MvrStage *stage, Query *query)
 {
-	char	   *reason = refuse_mutable(query);
+	char	   *reason = mvr_mutable_refuse(query, &stage->reads_settings);
 	List	   *more = NIL;
 
 	if (reason == NULL)
@@ -1327,54 +1285,6 @@ mvr_analyze_view(Relation view)
 		stage->uses = NIL;
 	}
 	return stage;
-}
-
-/* ----------
- * Fingerprint
- * ----------
- */
-
-static bool
-hash_function(Oid funcid, void *context)
-{
-	uint64	   *hash = context;
-	HeapTuple	tuple;
-
-	if (funcid < FirstNormalObjectId)
-		return false;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
-	if (HeapTupleIsValid(tuple))
-	{
-		*hash = hash_combine64(*hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
-		ReleaseSysCache(tuple);
-	}
-	return false;
-}
-
-static bool
-hash_walker(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	check_functions_in_node(node, hash_function, context);
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, hash_walker, context, 0);
-	return expression_tree_walker(node, hash_walker, context);
-}
-
-/*
- * Fingerprint of the expanded query and of the functions of users in it, to
- * notice that a plain view or a function below has been replaced.
- */
-int64
-mvr_analyze_hash(const MvrStage *stage)
-{
-	char	   *text = nodeToString(stage->query);
-	uint64		hash = hash_bytes_extended((unsigned char *) text, strlen(text), 0);
-
-	pfree(text);
-	hash_walker((Node *) stage->query, &hash);
-	return (int64) hash;
 }
 
 /* The columns of a view's state table */

@@ -11,8 +11,8 @@
  *
  * Sometimes a row is changed without a statement that names a member: through
  * a parent that is no member, or by a subscription's apply worker, which fires
- * row triggers only; and a partitioned table's transition tables lack stored
- * generated columns.  Then the members that have storage get one AFTER ROW
+ * row triggers only; and a partitioned table's transition tables do not tell
+ * all.  Then the members that have storage get one AFTER ROW
  * trigger instead: capture by row, slower but blind to nothing.
  *
  * (1) Our triggers are internal (pg_dump and \d pass them over) and ENABLE
@@ -471,20 +471,19 @@ is_subscribed(Oid member)
 }
 
 /*
- * A row inserted through a partitioned table stands in its transition table as
- * it was before its partition computed the stored generated columns: they are
- * NULL there (tcs_original_insert_tuple in core's nodeModifyTable.c).
+ * Transition tables do not tell all that happens in partitions, so there is
+ * none to trust for a partitioned table.  In core's nodeModifyTable.c
+ * - a row inserted through the root is handed over as it was before its
+ *	 partition computed stored generated columns: they are NULL
+ *	 (tcs_original_insert_tuple);
+ * - a MERGE that moves a row to another partition by UPDATE puts it into the
+ *	 tables of DELETE and INSERT, whose triggers fire only if the MERGE has such
+ *	 actions too.
  */
 static bool
-is_generated_in_partitions(Oid member)
+is_partitioned(Oid member)
 {
-	Relation	rel = relation_open(member, NoLock);
-	TupleConstr *constr = RelationGetDescr(rel)->constr;
-	bool		result = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE &&
-		constr != NULL && constr->has_generated_stored;
-
-	relation_close(rel, NoLock);
-	return result;
+	return get_rel_relkind(member) == RELKIND_PARTITIONED_TABLE;
 }
 
 /* Can rows change without a transition table that tells how? */
@@ -496,7 +495,7 @@ needs_row_capture(List *members)
 	foreach(lc, members)
 		if (has_parent_outside(lfirst_oid(lc), members) ||
 			is_subscribed(lfirst_oid(lc)) ||
-			is_generated_in_partitions(lfirst_oid(lc)))
+			is_partitioned(lfirst_oid(lc)))
 			return true;
 	return false;
 }

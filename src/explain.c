@@ -185,7 +185,7 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 	put_line(lines, "plan for the changes:");
 	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
-	mvr_change_log_release(deltas);
+	mvr_change_log_end_read(deltas);
 }
 
 /* SQL: matview.explain(view) */

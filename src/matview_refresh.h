@@ -198,7 +198,7 @@ extern void mvr_change_log_append_mark(Oid log);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
-extern void mvr_change_log_release(List *deltas);
+extern void mvr_change_log_end_read(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 
@@ -210,6 +210,13 @@ extern const char *mvr_capture_refusal(Relation base);
 extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_disarm(Oid base);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
+
+/* ----------
+ * mutable.c: what a query's result depends on besides its tables
+ * ----------
+ */
+extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
+extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 
 /* ----------
  * analyze.c: a view's query -> stage, or the reason why not
@@ -260,6 +267,7 @@ typedef struct MvrStage
 	Query	   *input;			/* linear: joins, filters, UNION ALL; no groups */
 	TupleDesc	desc;			/* of the view */
 	List	   *uses;			/* of MvrUse: base tables and columns */
+	bool		reads_settings; /* as TimeZone, see mutable.c */
 
 	/* MVR_GROUPS only */
 	List	   *keys;			/* of MvrGroupKey */
@@ -285,7 +293,6 @@ typedef struct MvrUse
 #define MVR_STATE_FIXED		3
 
 extern MvrStage *mvr_analyze_view(Relation view);
-extern int64 mvr_analyze_hash(const MvrStage *stage);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------

@@ -30,6 +30,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -139,6 +140,37 @@ check_view(Oid view)
 					   get_rel_name(view)),
 				errdetail("Only those who may refresh a materialized view may use it here."),
 				errhint("Call this as the owner of the materialized view."));
+}
+
+/* Commands that write cannot run everywhere; "command" is a function's name */
+static void
+check_may_write(const char *command)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s during recovery", command),
+				errdetail("A standby cannot write."),
+				errhint("Call it on the primary: what it writes will be replicated."));
+	if (XactReadOnly)
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s in a read-only transaction", command),
+				errdetail("It writes the materialized view and what is known of it."),
+				errhint("Call it in a transaction that is READ WRITE."));
+}
+
+/* A view that a running query of this session reads must not change under it */
+static void
+check_not_in_use(Relation view)
+{
+	if (view->rd_refcnt > 1)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("cannot refresh materialized view \"%s\"",
+					   RelationGetRelationName(view)),
+				errdetail("It is being used by active queries in this session."),
+				errhint("Close cursors over it, and do not call this from a query that reads it."));
 }
 
 /*
@@ -308,7 +340,7 @@ track_view(Refresh *refresh, Oid userid)
 	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
 
 	tracked->view = RelationGetRelid(refresh->view);
-	tracked->query_hash = mvr_analyze_hash(refresh->stage);
+	tracked->query_hash = mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings);
 	if (old)
 		tracked->state = old->state;
 	list_sort(refresh->stage->uses, compare_uses);
@@ -377,8 +409,10 @@ find_tracking_fault(Refresh *refresh)
 
 	if (tracked == NULL)
 		return "tracking starts";
-	if (tracked->query_hash != mvr_analyze_hash(refresh->stage))
-		return "a view or function that the query uses has been replaced";
+	if (tracked->query_hash != mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings))
+		return refresh->stage->reads_settings ?
+			"a view, function or setting that the query uses has changed" :
+			"a view or function that the query uses has been replaced";
 	if (list_length(tracked->sources) != list_length(refresh->stage->uses))
 		return "the base tables have changed";
 	foreach_ptr(MvrSource, source, tracked->sources)
@@ -577,7 +611,7 @@ read_deltas(Refresh *refresh)
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
 		else
-			mvr_change_log_release(list_make1(delta));
+			mvr_change_log_end_read(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
 	}
@@ -960,12 +994,11 @@ run_refresh(Oid view, Refresh *refresh)
 	int			context;
 	int			level;
 
-	PreventCommandIfReadOnly("matview.refresh()");
-	PreventCommandDuringRecovery("matview.refresh()");
+	check_may_write("matview.refresh()");
 	refresh->started = GetCurrentTimestamp();
 	refresh->view = mvr_refresh_open_view(view, refresh->requested == REFRESH_FULL ?
 										  AccessExclusiveLock : ExclusiveLock);
-	CheckTableNotInUse(refresh->view, "matview.refresh()");
+	check_not_in_use(refresh->view);
 	level = mvr_refresh_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
@@ -978,7 +1011,7 @@ run_refresh(Oid view, Refresh *refresh)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_snapshot(refresh);
 	run_strategy(refresh);
-	mvr_change_log_release(refresh->deltas);
+	mvr_change_log_end_read(refresh->deltas);
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
@@ -1103,8 +1136,7 @@ mvr_track(PG_FUNCTION_ARGS)
 	int			context;
 	int			level;
 
-	PreventCommandIfReadOnly("matview.track()");
-	PreventCommandDuringRecovery("matview.track()");
+	check_may_write("matview.track()");
 	refresh.view = mvr_refresh_open_view(view, ExclusiveLock);
 	level = mvr_refresh_become_owner(refresh.view, &userid, &context);
 	refresh.stage = mvr_analyze_view(refresh.view);
@@ -1128,8 +1160,7 @@ mvr_untrack(PG_FUNCTION_ARGS)
 	Oid			view = mvr_refresh_get_view_argument(fcinfo);
 	Relation	rel;
 
-	PreventCommandIfReadOnly("matview.untrack()");
-	PreventCommandDuringRecovery("matview.untrack()");
+	check_may_write("matview.untrack()");
 	rel = mvr_refresh_open_view(view, ExclusiveLock);
 	mvr_refresh_untrack(view);
 	relation_close(rel, NoLock);

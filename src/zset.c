@@ -9,15 +9,18 @@
  * Rows are sorted by a hash of their key (of all columns, without a key), and
  * within a hash those that went come before those that appeared.  The sort
  * spills to disk, so size is no concern.  Of one hash only the distinct rows
- * that went are held in memory; rows that appeared stream past them:
+ * that went are held in memory, and with a key also those that appeared:
  *
- *	equal to one that went		the two cancel: MVR_ROW_SAME
- *	key equal to one that went	MVR_ROW_UPDATED
- *	otherwise					MVR_ROW_INSERTED
+ *	1. a row that appeared and is the same as one that went: the two cancel
+ *	   (MVR_ROW_SAME)
+ *	2. when the hash ends, one that appeared and has the key of one that went:
+ *	   MVR_ROW_UPDATED; without such a one, and always without a key,
+ *	   MVR_ROW_INSERTED
+ *	3. what went and met nothing: MVR_ROW_DELETED
  *
- * and what went and met nothing is MVR_ROW_DELETED.  Should several rows share
- * a key, an update may be handed out where another row would have cancelled
- * what it replaces; the sum is right all the same.
+ * The second step must wait for the end.  A row of a join of which two tables
+ * have changed comes and goes in between, so the rows of one key can be many,
+ * and only those that are left are, or are to be, in the view.
  *
  * A row is compared by its binary image, since users see the difference
  * between values that "=" calls equal, and some types have no "=".  Columns
@@ -67,10 +70,13 @@ struct MvrZset
 	TupleTableSlot *current;	/* the one handed out as "row" */
 	TupleTableSlot *row;		/* virtual slots that callers see */
 	TupleTableSlot *old;
-	int64		hash;			/* of the rows in "went" */
+	int64		hash;			/* of the rows in "went" and "appeared" */
 	Went	   *went;
 	int			nwent;
 	int			maxwent;
+	TupleTableSlot **appeared;	/* with a key: rows that met no equal */
+	int			nappeared;
+	int			maxappeared;
 	MemoryContext context;		/* for the zset's life */
 };
 
@@ -460,31 +466,81 @@ take_went(MvrZset *zset, Went *went, MvrZsetRow *result)
 	result->old = show_row(zset->old, went->slot);
 }
 
-/* What a row that appeared comes to, given the rows of its hash that went */
+/* Keep a row that appeared until all of its hash are known */
 static void
-meet_appeared(MvrZset *zset, MvrZsetRow *result)
+note_appeared(MvrZset *zset, TupleTableSlot *sorted)
 {
-	Went	   *went = lookup_same(zset, zset->current);
+	MemoryContext old = MemoryContextSwitchTo(zset->context);
 
-	result->row = show_row(zset->row, zset->current);
-	if (went && went->count > 0)
+	if (zset->nappeared == zset->maxappeared)
 	{
-		take_went(zset, went, result);
-		result->change = MVR_ROW_SAME;
-		return;
+		int			newmax = Max(zset->maxappeared * 2, 4);
+
+		zset->appeared = zset->maxappeared == 0 ?
+			palloc(sizeof(TupleTableSlot *) * newmax) :
+			repalloc(zset->appeared, sizeof(TupleTableSlot *) * newmax);
+		for (int i = zset->maxappeared; i < newmax; i++)
+			zset->appeared[i] = MakeSingleTupleTableSlot(zset->sortdesc,
+														 &TTSOpsMinimalTuple);
+		zset->maxappeared = newmax;
 	}
+	ExecCopySlot(zset->appeared[zset->nappeared++], sorted);
+	MemoryContextSwitchTo(old);
+}
+
+/* Does a row that appeared cancel one that went?  Then hand out both. */
+static bool
+cancel_appeared(MvrZset *zset, TupleTableSlot *sorted, MvrZsetRow *result)
+{
+	Went	   *went = lookup_same(zset, sorted);
+
+	if (went == NULL || went->count == 0)
+		return false;
+	take_went(zset, went, result);
+	result->row = show_row(zset->row, sorted);
+	result->change = MVR_ROW_SAME;
+	return true;
+}
+
+/* Hand out a row that appeared and cancels none */
+static void
+take_appeared(MvrZset *zset, TupleTableSlot *sorted, MvrZsetRow *result)
+{
+	result->row = show_row(zset->row, sorted);
+	result->old = NULL;
+	result->change = MVR_ROW_INSERTED;
 	for (int i = 0; i < zset->nwent && zset->nkeys > 0; i++)
 	{
-		if (zset->went[i].count > 0 &&
-			is_same_key(zset, zset->went[i].slot, zset->current))
+		if (zset->went[i].count > 0 && is_same_key(zset, zset->went[i].slot, sorted))
 		{
 			take_went(zset, &zset->went[i], result);
 			result->change = MVR_ROW_UPDATED;
 			return;
 		}
 	}
-	result->old = NULL;
-	result->change = MVR_ROW_INSERTED;
+}
+
+/* Hand out what is left of a hash; false if nothing is */
+static bool
+next_left(MvrZset *zset, MvrZsetRow *result)
+{
+	if (zset->nappeared > 0)
+	{
+		take_appeared(zset, zset->appeared[--zset->nappeared], result);
+		return true;
+	}
+	for (; zset->nwent > 0; zset->nwent--)
+	{
+		Went	   *went = &zset->went[zset->nwent - 1];
+
+		if (went->count == 0)
+			continue;
+		take_went(zset, went, result);
+		result->row = NULL;
+		result->change = MVR_ROW_DELETED;
+		return true;
+	}
+	return false;
 }
 
 /*
@@ -499,39 +555,28 @@ mvr_zset_next(MvrZset *zset, MvrZsetRow *result)
 
 	for (;;)
 	{
-		bool		is_new_hash = TTS_EMPTY(zset->ahead) ||
-			get_hash(zset->ahead) != zset->hash;
+		TupleTableSlot *sorted = zset->ahead;
 
-		while (is_new_hash && zset->nwent > 0)
-		{
-			Went	   *went = &zset->went[zset->nwent - 1];
-
-			if (went->count > 0)
-			{
-				take_went(zset, went, result);
-				result->row = NULL;
-				result->change = MVR_ROW_DELETED;
-				return true;
-			}
-			zset->nwent--;
-		}
-		if (TTS_EMPTY(zset->ahead))
+		if ((TTS_EMPTY(sorted) || get_hash(sorted) != zset->hash) &&
+			next_left(zset, result))
+			return true;
+		if (TTS_EMPTY(sorted))
 			return false;
-		zset->hash = get_hash(zset->ahead);
+		zset->hash = get_hash(sorted);
 
-		if (get_weight(zset->ahead) < 0)
-		{
-			note_went(zset, zset->ahead);
-			fetch_ahead(zset);
-		}
+		/* keep it while the next one is fetched */
+		zset->ahead = zset->current;
+		zset->current = sorted;
+		fetch_ahead(zset);
+		if (get_weight(sorted) < 0)
+			note_went(zset, sorted);
+		else if (cancel_appeared(zset, sorted, result))
+			return true;
+		else if (zset->nkeys > 0)
+			note_appeared(zset, sorted);
 		else
 		{
-			TupleTableSlot *swap = zset->current;
-
-			zset->current = zset->ahead;
-			zset->ahead = swap;
-			fetch_ahead(zset);
-			meet_appeared(zset, result);
+			take_appeared(zset, sorted, result);
 			return true;
 		}
 	}
@@ -546,6 +591,8 @@ mvr_zset_end(MvrZset *zset)
 	ExecDropSingleTupleTableSlot(zset->current);
 	ExecDropSingleTupleTableSlot(zset->row);
 	ExecDropSingleTupleTableSlot(zset->old);
+	for (int i = 0; i < zset->maxappeared; i++)
+		ExecDropSingleTupleTableSlot(zset->appeared[i]);
 	for (int i = 0; i < zset->maxwent; i++)
 		if (zset->went[i].slot)
 			ExecDropSingleTupleTableSlot(zset->went[i].slot);

@@ -1,0 +1,184 @@
+-- Bad input: message, detail, hint and SQLSTATE of each; nothing is lost and
+-- nothing is left behind.
+\getenv dir PG_ABS_SRCDIR
+\set oracle :dir /sql/include/oracle.sql
+\i :oracle
+CREATE SCHEMA errors;
+SET search_path = errors, test;
+
+-- What a command ends with
+CREATE FUNCTION try(command text) RETURNS TABLE (line text) LANGUAGE plpgsql AS $$
+DECLARE state text; message text; detail text; hint text;
+BEGIN
+    EXECUTE command;
+    line := 'no error';
+    RETURN NEXT;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+    FOREACH line IN ARRAY ARRAY[state, message, detail, hint] LOOP
+        line := regexp_replace(line, '\d{6,}', 'N');
+        RETURN NEXT;
+    END LOOP;
+END $$;
+-- The same for each function that takes a view
+CREATE FUNCTION try_all(argument text) RETURNS TABLE (functions text, state text, message text, detail text, hint text) LANGUAGE plpgsql AS $$
+DECLARE f text;
+BEGIN
+    CREATE TEMP TABLE results (f text, s text, m text, d text, h text);
+    FOREACH f IN ARRAY ARRAY['refresh', 'refresh_full', 'refresh_concurrent', 'refresh_incremental', 'track', 'untrack', 'explain', 'check'] LOOP
+        BEGIN
+            EXECUTE format('SELECT * FROM matview.%s(%s)', f, argument);
+            INSERT INTO results VALUES (f, 'no error');
+        EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+            INSERT INTO results VALUES (f, state, message, detail, hint);
+        END;
+    END LOOP;
+    RETURN QUERY SELECT CASE count(*) WHEN 8 THEN 'all' ELSE string_agg(r.f, ', ') END, r.s, r.m, r.d, r.h FROM results r GROUP BY 2, 3, 4, 5 ORDER BY 1;
+    DROP TABLE results;
+END $$;
+
+CREATE TABLE t (id int PRIMARY KEY, v int);
+INSERT INTO t VALUES (1, 1);
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t;
+CREATE VIEW plain AS SELECT * FROM t;
+CREATE SEQUENCE s;
+CREATE INDEX i ON t (v);
+CREATE TYPE composite AS (a int);
+CREATE TABLE parts (a int) PARTITION BY LIST (a);
+CREATE INDEX parts_i ON parts (a);
+CREATE TEMP TABLE temporary (a int);
+CREATE FOREIGN DATA WRAPPER errors_fdw;
+CREATE SERVER errors_server FOREIGN DATA WRAPPER errors_fdw;
+CREATE FOREIGN TABLE foreigner (a int) SERVER errors_server;
+\x on
+SELECT * FROM try_all($$'nothing'$$);
+SELECT * FROM try_all('NULL');
+SELECT * FROM try_all('0');
+SELECT * FROM try_all('987654321');
+SELECT * FROM try_all($$'t'$$);
+SELECT * FROM try_all($$'plain'$$);
+SELECT * FROM try_all($$'s'$$);
+SELECT * FROM try_all($$'i'$$);
+SELECT * FROM try_all($$'composite'$$);
+SELECT * FROM try_all($$'parts'$$);
+SELECT * FROM try_all($$'parts_i'$$);
+SELECT * FROM try_all($$'temporary'$$);
+SELECT * FROM try_all($$'foreigner'$$);
+SELECT * FROM try_all($$'pg_class'$$);
+SELECT * FROM try_all($$'pg_toast.pg_toast_1255'$$);
+SELECT * FROM try_all($$'matview.views'$$);
+SELECT * FROM try_all($$'matview.tracked_views'$$);
+\x off
+-- Modes
+SELECT * FROM try($$SELECT matview.refresh('m', 'sideways')$$);
+SELECT * FROM try($$SELECT matview.refresh('m', '')$$);
+SELECT * FROM try($$SELECT matview.refresh('m', NULL)$$);
+SELECT * FROM try($$SELECT matview.refresh('m', 'none')$$);
+SELECT * FROM try($$SELECT matview.refresh('m', 'FULL')$$);
+-- An unpopulated view
+CREATE MATERIALIZED VIEW empty AS SELECT * FROM t WITH NO DATA;
+SELECT * FROM try($$SELECT matview.check('empty')$$);
+SELECT * FROM try($$SELECT * FROM matview.explain('empty')$$);
+SELECT * FROM try($$SELECT matview.track('empty')$$);
+SELECT * FROM try($$SELECT matview.untrack('empty')$$);
+SELECT * FROM try($$SELECT matview.refresh('empty')$$);
+-- A read-only transaction
+BEGIN READ ONLY;
+SELECT * FROM try($$SELECT matview.refresh('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_full('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_concurrent('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_incremental('m')$$);
+SELECT * FROM try($$SELECT matview.track('m')$$);
+SELECT * FROM try($$SELECT matview.untrack('m')$$);
+SELECT * FROM try($$SELECT matview.check('m')$$);
+SELECT count(*) > 0 AS explained FROM matview.explain('m');
+SELECT count(*) > 0 AS listed FROM matview.views;
+COMMIT;
+-- Rights
+CREATE ROLE regress_mvr_none;
+GRANT USAGE ON SCHEMA errors, test TO regress_mvr_none;
+GRANT SELECT ON ALL TABLES IN SCHEMA errors TO regress_mvr_none;
+SET ROLE regress_mvr_none;
+SELECT * FROM try($$SELECT matview.refresh('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_incremental('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_full('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_concurrent('m')$$);
+SELECT * FROM try($$SELECT matview.track('m')$$);
+SELECT * FROM try($$SELECT matview.untrack('m')$$);
+SELECT * FROM try($$SELECT matview.check('m')$$);
+SELECT * FROM try($$SELECT matview.explain('m')$$);
+RESET ROLE;
+-- The internal functions, called by hand
+SELECT * FROM try('SELECT matview.capture()');
+SELECT * FROM try('SELECT matview.forget_dropped()');
+SELECT * FROM try('SELECT matview.note_command()');
+SELECT * FROM try('SELECT matview.row_hash(NULL)');
+SELECT matview.row_hash(ROW(1, 'a'::text)) = matview.row_hash(ROW(1, 'a'::text)) AS same, matview.row_hash(ROW(1.0)) = matview.row_hash(ROW(1.00)) AS same_image;
+SELECT matview.pending_changes(0) IS NULL AS none, matview.pending_changes('t'::regclass) IS NULL AS none, matview.pending_changes(NULL) IS NULL AS none;
+CREATE TABLE trap (a int);
+CREATE TRIGGER x AFTER INSERT ON trap EXECUTE FUNCTION matview.capture();
+SELECT * FROM try('INSERT INTO trap VALUES (1)');
+DROP TRIGGER x ON trap;
+CREATE TRIGGER x AFTER INSERT ON trap REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION matview.capture(1, 2);
+SELECT * FROM try('INSERT INTO trap VALUES (1)');
+DROP TRIGGER x ON trap;
+CREATE TRIGGER x BEFORE INSERT ON trap FOR EACH ROW EXECUTE FUNCTION matview.capture('t', 'm');
+SELECT * FROM try('INSERT INTO trap VALUES (1)');
+DROP TRIGGER x ON trap;
+DROP TABLE trap;
+-- The query fails: division by zero in what came; nothing is lost
+CREATE MATERIALIZED VIEW quotient AS SELECT id, 10 / v AS q FROM t;
+CREATE MATERIALIZED VIEW quotient_sum AS SELECT sum(10 / v) AS q FROM t;
+SELECT * FROM step('quotient');
+SELECT * FROM step('quotient_sum');
+INSERT INTO t VALUES (2, 0), (3, 5);
+SELECT * FROM try($$SELECT matview.refresh_incremental('quotient')$$);
+SELECT * FROM try($$SELECT matview.refresh_incremental('quotient_sum')$$);
+SELECT * FROM try($$SELECT matview.refresh_concurrent('quotient')$$);
+SELECT * FROM try($$SELECT matview.refresh_full('quotient')$$);
+SELECT * FROM quotient;
+UPDATE t SET v = 2 WHERE v = 0;
+SELECT * FROM step('quotient');
+SELECT * FROM step('quotient_sum');
+-- The view is in use by this session
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM m;
+FETCH c;
+SELECT * FROM try($$SELECT matview.refresh_full('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_concurrent('m')$$);
+SELECT * FROM try($$SELECT matview.refresh_incremental('m')$$);
+ROLLBACK;
+SELECT * FROM try($$SELECT r.mode FROM m, matview.refresh('m') r$$);
+-- Dropped by its own query's function, or from the refresh's own result
+SELECT * FROM try($$SELECT matview.refresh('m') FROM (VALUES (1), (2)) x$$);
+SELECT * FROM step('m');
+-- Settings
+SELECT * FROM try('SET matview.history_limit = -1');
+SELECT * FROM try($$SET matview.max_log_size = 'x'$$);
+SELECT * FROM try('SET matview.unknown = 1');
+SET matview.history_limit = 2;
+SELECT done FROM step('m', 'full');
+SELECT done FROM step('m', 'full');
+SELECT done FROM step('m', 'full');
+SELECT count(*) FROM matview.history WHERE view = 'm'::regclass;
+SET matview.history_limit = 0;
+SELECT done FROM step('m', 'full');
+SELECT count(*) FROM matview.history WHERE view = 'm'::regclass;
+RESET matview.history_limit;
+-- The registry cannot be written by anybody
+SET ROLE regress_mvr_none;
+SELECT * FROM try('DELETE FROM matview.tracked_views');
+SELECT * FROM try('SELECT * FROM matview.tracked_views');
+SELECT count(*) > 0 AS readable FROM matview.views;
+SELECT count(*) >= 0 AS readable FROM matview.history;
+RESET ROLE;
+
+DROP SERVER errors_server CASCADE;
+DROP FOREIGN DATA WRAPPER errors_fdw;
+DROP SCHEMA errors CASCADE;
+DROP OWNED BY regress_mvr_none;
+DROP ROLE regress_mvr_none;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;

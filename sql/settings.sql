@@ -1,0 +1,58 @@
+--
+-- Functions that depend on settings alone: maintained as long as the settings
+-- are the same, recomputed under others.
+--
+CREATE EXTENSION matview_refresh;
+CREATE SCHEMA settings;
+SET search_path = settings;
+SET timezone = 'UTC';
+SET datestyle = 'ISO';
+
+CREATE TYPE mood AS ENUM ('low', 'high');
+CREATE TABLE t (id int, ts timestamptz, m mood, d date);
+INSERT INTO t SELECT i, '2024-01-01'::timestamptz + i * interval '7 hours', 'low', date '2024-01-01' + i
+  FROM generate_series(1, 20) i;
+
+CREATE MATERIALIZED VIEW by_day AS
+  SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1;
+CREATE MATERIALIZED VIEW texts AS
+  SELECT id || 'x' AS x, concat_ws(',', id, d) AS y, to_char(ts, 'HH24') AS h,
+         jsonb_build_object('id', id, 'ts', ts) AS j, ts::text AS ts
+    FROM t WHERE ts > date '2024-01-02';
+-- these read more than settings
+CREATE MATERIALIZED VIEW moods AS SELECT concat(m, id) AS c FROM t;
+CREATE MATERIALIZED VIEW past AS SELECT id FROM t WHERE ts < now();
+CREATE MATERIALIZED VIEW cast_text AS SELECT id FROM t WHERE ts < ('2024-01-0' || (id % 9 + 1))::timestamptz;
+
+CREATE VIEW checks AS
+  SELECT v::text, (matview.check(v)).*
+    FROM unnest('{by_day,texts,moods,past,cast_text}'::regclass[]) AS v;
+
+SELECT view, mode FROM unnest('{by_day,texts,moods,past,cast_text}'::regclass[]) AS v,
+       matview.refresh_incremental(v);
+INSERT INTO t VALUES (30, '2024-01-03 23:30+00', 'high', '2024-02-01');
+DELETE FROM t WHERE id = 3;
+SELECT view, mode FROM unnest('{by_day,texts,moods,past,cast_text}'::regclass[]) AS v,
+       matview.refresh_incremental(v);
+TABLE checks;
+
+-- another time zone: other days, and the next refresh knows
+SET timezone = 'Asia/Tokyo';
+SELECT v, missing > 0 AND extra > 0 AS differs FROM checks WHERE v IN ('by_day', 'texts') ORDER BY v;
+SELECT view, mode FROM unnest('{by_day,texts}'::regclass[]) AS v, matview.refresh_incremental(v);
+TABLE checks;
+UPDATE t SET ts = ts + interval '1 day' WHERE id = 5;
+SELECT view, mode FROM unnest('{by_day,texts,moods,past,cast_text}'::regclass[]) AS v,
+       matview.refresh_incremental(v);
+TABLE checks;
+SELECT h.view, h.mode, h.reason FROM matview.history h
+ WHERE h.view = ANY ('{by_day,texts,moods,past,cast_text}'::regclass[])
+ ORDER BY h.view::text, h.started;
+
+(TABLE by_day EXCEPT ALL SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1)
+UNION ALL
+(SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1 EXCEPT ALL TABLE by_day);
+
+SET client_min_messages = warning;
+DROP EXTENSION matview_refresh;
+DROP SCHEMA settings CASCADE;

@@ -1,0 +1,281 @@
+/*
+ * mutable.c
+ *		What a query's result depends on besides its tables.
+ *
+ * A view can be maintained from changes only if its expressions give the same
+ * results at each refresh.  Immutable functions do.  Of the stable ones that
+ * come with PostgreSQL many depend on nothing but settings, such as TimeZone,
+ * and so do as long as the settings are the same: these are listed here, and
+ * the settings go into the fingerprint of the query.  A refresh under other
+ * settings finds another fingerprint, and recomputes.
+ *
+ * Not listed is what reads the clock (input functions of date and time types
+ * too: 'today'), catalogs, or the transaction.  Values of types that have their
+ * looks from catalogs (enums, regclass, composites, domains) are refused as
+ * arguments, since functions such as concat() call their output functions.
+ *
+ * The fingerprint has also the text of the expanded query and the versions of
+ * users' functions in it, to notice when a plain view or a function that the
+ * query uses is replaced.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "matview_refresh.h"
+
+/* Stable functions of PostgreSQL that depend on settings only, in order */
+static const char *const settings_functions[] = {
+	"age", "anytextcat", "array_out", "array_to_json", "array_to_string",
+	"cash_out", "concat", "concat_ws", "date", "date_eq_timestamptz",
+	"date_ge_timestamptz", "date_gt_timestamptz", "date_le_timestamptz",
+	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part",
+	"date_trunc", "extract", "format", "generate_series", "interval_out",
+	"interval_pl_timestamptz", "json_agg", "json_agg_finalfn",
+	"json_agg_transfn", "json_build_array", "json_build_object",
+	"json_object_agg", "jsonb_agg", "jsonb_build_array",
+	"jsonb_build_object", "jsonb_object_agg", "make_timestamptz", "multirange_out",
+	"overlaps", "quote_literal", "quote_nullable", "range_out", "textanycat",
+	"time", "timestamp", "timestamp_eq_timestamptz", "timestamp_ge_timestamptz",
+	"timestamp_gt_timestamptz", "timestamp_le_timestamptz",
+	"timestamp_lt_timestamptz", "timestamp_ne_timestamptz", "timestamp_out",
+	"timestamptz", "timestamptz_eq_date", "timestamptz_eq_timestamp",
+	"timestamptz_ge_date", "timestamptz_ge_timestamp", "timestamptz_gt_date",
+	"timestamptz_gt_timestamp", "timestamptz_le_date",
+	"timestamptz_le_timestamp", "timestamptz_lt_date",
+	"timestamptz_lt_timestamp", "timestamptz_mi_interval",
+	"timestamptz_ne_date", "timestamptz_ne_timestamp", "timestamptz_out",
+	"timestamptz_pl_interval", "timetz", "timezone", "to_char", "to_date",
+	"to_json", "to_jsonb", "to_timestamp"
+};
+
+/* The settings that those functions read */
+static const char *const settings[] = {
+	"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle",
+	"extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
+	"xmlbinary", "xmloption", "quote_all_identifiers"
+};
+
+typedef struct MutableContext
+{
+	bool		reads_settings;
+	Oid			refused;		/* function, or InvalidOid */
+	Oid			found;			/* function that is not immutable */
+} MutableContext;
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Only functions that initdb has made, not others of the same name */
+static bool
+is_settings_function(Oid funcid)
+{
+	const char *name;
+
+	if (funcid >= FirstUnpinnedObjectId || func_volatile(funcid) != PROVOLATILE_STABLE)
+		return false;
+	name = get_func_name(funcid);
+	return name != NULL &&
+		bsearch(&name, settings_functions, lengthof(settings_functions),
+				sizeof(char *), compare_names) != NULL;
+}
+
+/* Does a value of this type look the same as long as settings do? */
+static bool
+is_plain_type(Oid type)
+{
+	Oid			element = get_element_type(type);
+
+	if (OidIsValid(element))
+		type = element;
+	switch (type)
+	{
+		case UNKNOWNOID:
+			return true;
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGCOLLATIONOID:
+		case REGTYPEOID:
+		case REGROLEOID:
+		case REGNAMESPACEOID:
+		case REGCONFIGOID:
+		case REGDICTIONARYOID:
+			return false;
+		default:
+			return type < FirstUnpinnedObjectId &&
+				(get_typtype(type) == TYPTYPE_BASE ||
+				 get_typtype(type) == TYPTYPE_RANGE ||
+				 get_typtype(type) == TYPTYPE_MULTIRANGE);
+	}
+}
+
+static bool
+has_plain_type(Node *arg)
+{
+	if (IsA(arg, TargetEntry))
+		arg = (Node *) ((TargetEntry *) arg)->expr;
+	return is_plain_type(exprType(arg));
+}
+
+static bool
+has_plain_arguments(Node *node)
+{
+	List	   *args;
+
+	switch (nodeTag(node))
+	{
+		case T_FuncExpr:
+			args = ((FuncExpr *) node)->args;
+			break;
+		case T_OpExpr:
+			args = ((OpExpr *) node)->args;
+			break;
+		case T_ScalarArrayOpExpr:
+			args = ((ScalarArrayOpExpr *) node)->args;
+			break;
+		case T_Aggref:
+			args = ((Aggref *) node)->args;
+			break;
+		case T_CoerceViaIO:
+			args = list_make1(((CoerceViaIO *) node)->arg);
+			break;
+		default:
+			return false;
+	}
+	foreach_ptr(Node, arg, args)
+	{
+		if (!has_plain_type(arg))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_mutable_function(Oid funcid, void *context)
+{
+	MutableContext *mutable = context;
+
+	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
+		return false;
+	mutable->found = funcid;
+	if (is_settings_function(funcid))
+	{
+		mutable->reads_settings = true;
+		return false;
+	}
+	mutable->refused = funcid;
+	return true;
+}
+
+static bool
+mutable_walker(Node *node, void *context)
+{
+	MutableContext *mutable = context;
+
+	if (node == NULL)
+		return false;
+	mutable->found = InvalidOid;
+	if (check_functions_in_node(node, is_mutable_function, context))
+		return true;
+	if (OidIsValid(mutable->found) && !has_plain_arguments(node))
+	{
+		mutable->refused = mutable->found;
+		return true;
+	}
+	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
+		return true;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, mutable_walker, context, 0);
+	return expression_tree_walker(node, mutable_walker, context);
+}
+
+/*
+ * The reason why a query can give another result though its tables have not
+ * changed, or NULL.  Sets *reads_settings to whether it depends on settings.
+ */
+char *
+mvr_mutable_refuse(Query *query, bool *reads_settings)
+{
+	MutableContext context = {0};
+	bool		is_refused = mutable_walker((Node *) query, &context);
+
+	*reads_settings = context.reads_settings;
+	if (!is_refused)
+		return NULL;
+	if (!OidIsValid(context.refused))
+		return "the query depends on the time or the session";
+	return psprintf("function \"%s\" is not immutable", get_func_name(context.refused));
+}
+
+/* ----------
+ * Fingerprint
+ * ----------
+ */
+
+static bool
+hash_function(Oid funcid, void *context)
+{
+	uint64	   *hash = context;
+	HeapTuple	tuple;
+
+	if (funcid < FirstNormalObjectId)
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	if (HeapTupleIsValid(tuple))
+	{
+		*hash = hash_combine64(*hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+		ReleaseSysCache(tuple);
+	}
+	return false;
+}
+
+static bool
+hash_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	check_functions_in_node(node, hash_function, context);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, hash_walker, context, 0);
+	return expression_tree_walker(node, hash_walker, context);
+}
+
+static uint64
+hash_text(const char *text, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) text, strlen(text), seed);
+}
+
+/* Fingerprint of an expanded query and of what else its result depends on */
+int64
+mvr_mutable_hash(Query *query, bool reads_settings)
+{
+	char	   *text = nodeToString(query);
+	uint64		hash = hash_text(text, 0);
+
+	pfree(text);
+	hash_walker((Node *) query, &hash);
+	for (int i = 0; reads_settings && i < (int) lengthof(settings); i++)
+	{
+		const char *value = GetConfigOption(settings[i], true, false);
+
+		if (value)
+			hash = hash_text(value, hash);
+	}
+	return (int64) hash;
+}
