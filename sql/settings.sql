@@ -54,5 +54,5 @@ UNION ALL
 (SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1 EXCEPT ALL TABLE by_day);
 
 SET client_min_messages = warning;
-DROP EXTENSION matview_refresh;
 DROP SCHEMA settings CASCADE;
+DROP EXTENSION matview_refresh;

@@ -24,7 +24,7 @@ use MatviewRandom;
 use MatviewRandom::History;
 
 my $REFRESHES = 5000;
-my $INCREMENTAL_SHARE = 0.4;
+my $INCREMENTAL_SHARE = 0.25;
 my $MAX_FAILURES = 20;
 
 my $core = $ENV{MVR_CORE};
