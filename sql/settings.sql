@@ -2,7 +2,7 @@
 -- Functions that depend on settings alone: maintained as long as the settings
 -- are the same, recomputed under others.
 --
-CREATE EXTENSION IF NOT EXISTS matview_refresh;
+CREATE EXTENSION matview_refresh;
 CREATE SCHEMA settings;
 SET search_path = settings;
 SET timezone = 'UTC';
@@ -53,4 +53,6 @@ SELECT h.view, h.mode, h.reason FROM matview.history h
 UNION ALL
 (SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1 EXCEPT ALL TABLE by_day);
 
+SET client_min_messages = warning;
+DROP EXTENSION matview_refresh;
 DROP SCHEMA settings CASCADE;

@@ -655,11 +655,44 @@ put_row(MvrDelta *delta, TupleTableSlot *out)
 	delta->nrows++;
 }
 
+static int
+get_row_weight(TupleTableSlot *row)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(row, row->tts_tupleDescriptor->natts, &isnull));
+}
+
+/*
+ * Append a row that was read, unless it undoes the one before, which waits in
+ * "last": an UPDATE of columns that only other views need logs the old row and
+ * then the new one, alike in ours.
+ */
+static void
+put_unless_undone(MvrDelta *delta, TupleTableSlot *out, TupleTableSlot *last)
+{
+	ExecStoreVirtualTuple(out);
+	if (TTS_EMPTY(last))
+		ExecCopySlot(last, out);
+	else if (get_row_weight(last) == -get_row_weight(out) &&
+			 mvr_zset_is_same(last, out, delta->desc->natts - 1))
+		ExecClearTuple(last);
+	else
+	{
+		tuplestore_puttupleslot(delta->rows, last);
+		delta->nrows++;
+		ExecCopySlot(last, out);
+	}
+}
+
 /* Read all new rows; returns whether there was a rebuild mark among them */
 static bool
 collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 {
 	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
+	TupleTableSlot *last = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+	bool		is_wider = scan->slot->tts_tupleDescriptor->natts - MVR_LOG_FIXED >
+		delta->desc->natts - 1;
 	bool		marked = false;
 	bool		isnull;
 
@@ -671,9 +704,19 @@ collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 		ExecClearTuple(out);
 		for (int i = 0; i < delta->desc->natts; i++)
 			out->tts_values[i] = slot_getattr(scan->slot, map[i], &out->tts_isnull[i]);
-		put_row(delta, out);
+		delta->nread++;
+		if (is_wider)
+			put_unless_undone(delta, out, last);
+		else
+			put_row(delta, out);
+	}
+	if (!TTS_EMPTY(last))
+	{
+		tuplestore_puttupleslot(delta->rows, last);
+		delta->nrows++;
 	}
 	ExecDropSingleTupleTableSlot(out);
+	ExecDropSingleTupleTableSlot(last);
 	return marked;
 }
 
@@ -754,7 +797,6 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
-		delta->nread = delta->nrows;
 		if (!*marked && scan.nwriters > 1)
 			net_rows(delta);
 		end_log_scan(&scan);
