@@ -79,7 +79,7 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 									 " AND objsubid OPERATOR(pg_catalog.=) 0");
 	foreach(lc, relations)
 	{
-		mvr_refresh_untrack(lfirst_oid(lc));
+		mvr_track_end(lfirst_oid(lc));
 		mvr_catalog_delete_history(lfirst_oid(lc));
 	}
 	foreach(lc, relations)

@@ -192,7 +192,7 @@ explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 Datum
 mvr_explain(PG_FUNCTION_ARGS)
 {
-	Relation	view = mvr_refresh_open_view(mvr_refresh_get_view_argument(fcinfo),
+	Relation	view = mvr_view_open(mvr_view_get_argument(fcinfo),
 											 AccessShareLock);
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Lines		lines;
@@ -206,7 +206,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 	lines.rows = result->setResult;
 	lines.desc = result->setDesc;
 
-	level = mvr_refresh_become_owner(view, &userid, &context);
+	level = mvr_view_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
 	put_line(&lines, "strategy %s", name_strategy(stage->strategy));
@@ -221,7 +221,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 	put_line(&lines, "plan for a recompute:");
 	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query), true),
 										   NULL));
-	mvr_refresh_become_again(level, userid, context);
+	mvr_view_become_again(level, userid, context);
 	relation_close(view, NoLock);
 	return (Datum) 0;
 }
@@ -235,7 +235,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 Datum
 mvr_check(PG_FUNCTION_ARGS)
 {
-	Relation	view = mvr_refresh_open_view(mvr_refresh_get_view_argument(fcinfo),
+	Relation	view = mvr_view_open(mvr_view_get_argument(fcinfo),
 											 AccessShareLock);
 	MvrStage   *stage;
 	TupleDesc	desc;
@@ -256,12 +256,12 @@ mvr_check(PG_FUNCTION_ARGS)
 					   RelationGetRelationName(view)),
 				errdetail("It was created WITH NO DATA."),
 				errhint("Refresh it first."));
-	level = mvr_refresh_become_owner(view, &userid, &context);
+	level = mvr_view_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	mvr_diff_count(stage, view, &missing, &extra);
 	PopActiveSnapshot();
-	mvr_refresh_become_again(level, userid, context);
+	mvr_view_become_again(level, userid, context);
 	relation_close(view, NoLock);
 	values[0] = Int64GetDatum(missing);
 	values[1] = Int64GetDatum(extra);

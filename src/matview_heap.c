@@ -424,3 +424,17 @@ mvr_heap_create_state_index(Oid state)
 	CommandCounterIncrement();
 	return index;
 }
+
+/* Drop a state table or an index of ours, if it is still there */
+void
+mvr_heap_drop(Oid relid)
+{
+	ObjectAddress object;
+
+	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return;
+	ObjectAddressSet(object, RelationRelationId, relid);
+	performDeletion(&object, DROP_CASCADE,
+					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
+	CommandCounterIncrement();
+}

@@ -45,6 +45,18 @@ extern int	mvr_swap_timeout;	/* ms to go on trying for the swap's lock */
 extern int	mvr_max_log_size;	/* kB of log one view may hold back; -1 any */
 
 /* ----------
+ * view.c: the view that an SQL function was called for
+ * ----------
+ */
+extern Oid	mvr_view_get_argument(FunctionCallInfo fcinfo);
+extern Relation mvr_view_open(Oid view, LOCKMODE lockmode);
+extern void mvr_view_check_may_write(const char *command);
+extern void mvr_view_check_unused(Relation view);
+extern int	mvr_view_become_owner(Relation view, Oid *save_userid,
+								  int *save_context);
+extern void mvr_view_become_again(int level, Oid userid, int context);
+
+/* ----------
  * catalog.c: the registry tables as structs
  *
  * The registry is read with a fresh snapshot whatever the isolation level of
@@ -219,6 +231,15 @@ extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 
 /* ----------
+ * normalize.c: a view's query, brought to the form that can be maintained
+ * ----------
+ */
+extern Query *mvr_normalize_expand(Relation view);
+extern char *mvr_normalize_query(Query **query);
+extern bool mvr_normalize_is_grouped(const Query *query);
+extern bool mvr_normalize_is_union(Node *node, bool all);
+
+/* ----------
  * analyze.c: a view's query -> stage, or the reason why not
  * ----------
  */
@@ -364,6 +385,16 @@ extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
 extern Oid	mvr_heap_create_state_index(Oid state);
+extern void mvr_heap_drop(Oid relid);
+
+/* ----------
+ * track.c: start, check and end the tracking of a view
+ * ----------
+ */
+extern char *mvr_track_ensure(Relation view, MvrStage *stage,
+							  MvrTracked **tracked, bool start, Oid userid);
+extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
+extern void mvr_track_end(Oid view);
 
 /* ----------
  * stage.c: merge a delta into a stage, and write what comes of it
@@ -400,16 +431,5 @@ extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 extern bool mvr_diff_is_current(Relation view);
 extern void mvr_diff_count(const MvrStage *stage, Relation view,
 						   int64 *missing, int64 *extra);
-
-/* ----------
- * refresh.c: the one entry
- * ----------
- */
-extern Relation mvr_refresh_open_view(Oid view, LOCKMODE lockmode);
-extern Oid	mvr_refresh_get_view_argument(FunctionCallInfo fcinfo);
-extern int	mvr_refresh_become_owner(Relation view, Oid *save_userid,
-									 int *save_context);
-extern void mvr_refresh_become_again(int level, Oid userid, int context);
-extern void mvr_refresh_untrack(Oid view);
 
 #endif							/* MATVIEW_REFRESH_H */

@@ -84,387 +84,11 @@ PG_FUNCTION_INFO_V1(mvr_refresh);
 PG_FUNCTION_INFO_V1(mvr_refresh_full);
 PG_FUNCTION_INFO_V1(mvr_refresh_concurrent);
 PG_FUNCTION_INFO_V1(mvr_refresh_incremental);
-PG_FUNCTION_INFO_V1(mvr_track);
-PG_FUNCTION_INFO_V1(mvr_untrack);
-
-/* ----------
- * The view
- * ----------
- */
-
-static const char *
-name_relkind(char relkind)
-{
-	switch (relkind)
-	{
-		case RELKIND_RELATION:
-		case RELKIND_PARTITIONED_TABLE:
-			return "a table";
-		case RELKIND_VIEW:
-			return "a plain view";
-		case RELKIND_SEQUENCE:
-			return "a sequence";
-		case RELKIND_FOREIGN_TABLE:
-			return "a foreign table";
-		case RELKIND_INDEX:
-		case RELKIND_PARTITIONED_INDEX:
-			return "an index";
-		case RELKIND_COMPOSITE_TYPE:
-			return "a composite type";
-		default:
-			return "of another kind";
-	}
-}
-
-static void
-check_view(Oid view)
-{
-	char		relkind = get_rel_relkind(view);
-
-	if (relkind == '\0')
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_TABLE),
-				errmsg("relation with OID %u does not exist", view),
-				errdetail("It may have been dropped meanwhile."),
-				errhint("Pass the name of a materialized view."));
-	if (relkind != RELKIND_MATVIEW)
-		ereport(ERROR,
-				errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				errmsg("\"%s\" is not a materialized view", get_rel_name(view)),
-				errdetail("It is %s.", name_relkind(relkind)),
-				errhint("Pass the name of a materialized view."));
-	if (!mvr_compat_may_refresh(view))
-		ereport(ERROR,
-				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				errmsg("permission denied for materialized view \"%s\"",
-					   get_rel_name(view)),
-				errdetail("Only those who may refresh a materialized view may use it here."),
-				errhint("Call this as the owner of the materialized view."));
-}
-
-/* Commands that write cannot run everywhere; "command" is a function's name */
-static void
-check_may_write(const char *command)
-{
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				errmsg("cannot execute %s during recovery", command),
-				errdetail("A standby cannot write."),
-				errhint("Call it on the primary: what it writes will be replicated."));
-	if (XactReadOnly)
-		ereport(ERROR,
-				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				errmsg("cannot execute %s in a read-only transaction", command),
-				errdetail("It writes the materialized view and what is known of it."),
-				errhint("Call it in a transaction that is READ WRITE."));
-}
-
-/* A view that a running query of this session reads must not change under it */
-static void
-check_not_in_use(Relation view)
-{
-	if (view->rd_refcnt > 1)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_IN_USE),
-				errmsg("cannot refresh materialized view \"%s\"",
-					   RelationGetRelationName(view)),
-				errdetail("It is being used by active queries in this session."),
-				errhint("Close cursors over it, and do not call this from a query that reads it."));
-}
-
-/*
- * Open a materialized view that the user may refresh.  Rights are checked
- * before the lock is asked for, and the view again behind it.
- */
-Relation
-mvr_refresh_open_view(Oid view, LOCKMODE lockmode)
-{
-	Relation	rel;
-
-	check_view(view);
-	rel = try_relation_open(view, lockmode);
-	if (rel == NULL)
-		ereport(ERROR,
-				errcode(ERRCODE_UNDEFINED_TABLE),
-				errmsg("relation with OID %u does not exist", view),
-				errdetail("It was dropped meanwhile."),
-				errhint("Pass the name of a materialized view."));
-	check_view(view);
-	return rel;
-}
-
-/*
- * Become the view's owner in a security-restricted operation, with a
- * search_path that names nobody's schema.  Returns the GUC nesting level.
- */
-int
-mvr_refresh_become_owner(Relation view, Oid *save_userid, int *save_context)
-{
-	int			level;
-
-	GetUserIdAndSecContext(save_userid, save_context);
-	SetUserIdAndSecContext(view->rd_rel->relowner,
-						   *save_context | SECURITY_RESTRICTED_OPERATION);
-	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	return level;
-}
-
-void
-mvr_refresh_become_again(int level, Oid userid, int context)
-{
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(userid, context);
-}
-
-/* ----------
- * Tracking
- * ----------
- */
-
-static int
-compare_uses(const ListCell *a, const ListCell *b)
-{
-	Oid			left = ((MvrUse *) lfirst(a))->base;
-	Oid			right = ((MvrUse *) lfirst(b))->base;
-
-	return left < right ? -1 : left > right ? 1 : 0;
-}
-
-static void
-check_trigger_right(Relation base, Oid userid)
-{
-	if (pg_class_aclcheck(RelationGetRelid(base), userid, ACL_TRIGGER) != ACLCHECK_OK)
-		ereport(ERROR,
-				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				errmsg("permission denied to track changes of table \"%s\"",
-					   RelationGetRelationName(base)),
-				errdetail("Tracking installs triggers on the table."),
-				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
-}
-
-/*
- * Arm capture for one base table, and return it as a source.  Base tables are
- * armed in the order of their OIDs, so that two who do it cannot deadlock.
- */
-static MvrSource *
-arm_source(MvrUse *use, Oid userid)
-{
-	MvrSource  *source = palloc0(sizeof(MvrSource));
-	Relation	base = table_open(use->base, AccessShareLock);
-
-	check_trigger_right(base, userid);
-	source->base = use->base;
-	source->columns = bms_copy(use->columns);
-	source->log = mvr_change_log_ensure(base, use->columns);
-	mvr_capture_arm(base, source->log);
-	CommandCounterIncrement();
-	source->shape = mvr_capture_shape(base, source->log, source->columns);
-	table_close(base, NoLock);
-	return source;
-}
-
-/* Drop an object that is ours, if it is still there */
-static void
-drop_relation(Oid relid)
-{
-	ObjectAddress object;
-
-	if (!OidIsValid(relid) || !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
-		return;
-	ObjectAddressSet(object, RelationRelationId, relid);
-	performDeletion(&object, DROP_CASCADE,
-					PERFORM_DELETION_INTERNAL | PERFORM_DELETION_SKIP_EXTENSIONS);
-	CommandCounterIncrement();
-}
-
-/* Drop the index of ours on a view, if both are there */
-static void
-drop_row_index(Oid view)
-{
-	Relation	rel = try_relation_open(view, NoLock);
-	Oid			index;
-
-	if (rel == NULL)
-		return;
-	index = mvr_heap_lookup_row_index(rel);
-	relation_close(rel, NoLock);
-	drop_relation(index);
-}
-
-/*
- * Stop capturing base tables that no tracked view reads any more.
- *
- * The object lock is nobody's but ours, and no one else waits for it: of two
- * transactions that each give up one of the last two uses, the second must see
- * that the first has.
- */
-static void
-release_sources(List *sources)
-{
-	foreach_ptr(MvrSource, source, sources)
-	{
-		LockDatabaseObject(RelationRelationId, source->base, 0, AccessExclusiveLock);
-		if (mvr_catalog_list_views(source->base) != NIL)
-			continue;
-		mvr_capture_disarm(source->base);
-		mvr_change_log_drop(source->base);
-		CommandCounterIncrement();
-	}
-}
-
-/* Is some source of this list missing in the other? */
-static List *
-list_sources_gone(List *sources, List *kept)
-{
-	List	   *gone = NIL;
-
-	foreach_ptr(MvrSource, source, sources)
-	{
-		bool		is_kept = false;
-
-		foreach_ptr(MvrSource, other, kept)
-		{
-			if (other->base == source->base)
-				is_kept = true;
-		}
-		if (!is_kept)
-			gone = lappend(gone, source);
-	}
-	return gone;
-}
-
-/*
- * Arm capture for all that a view reads, and register the view, without a
- * frontier: what it holds is not known to be of any snapshot.
- */
-static void
-track_view(Refresh *refresh, Oid userid)
-{
-	MvrTracked *old = refresh->tracked;
-	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
-
-	tracked->view = RelationGetRelid(refresh->view);
-	tracked->query_hash = mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings);
-	if (old)
-		tracked->state = old->state;
-	list_sort(refresh->stage->uses, compare_uses);
-	foreach_ptr(MvrUse, use, refresh->stage->uses)
-		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
-	mvr_catalog_store_view(tracked, true);
-	CommandCounterIncrement();
-	if (old)
-		release_sources(list_sources_gone(old->sources, tracked->sources));
-	refresh->tracked = tracked;
-}
-
-/* Stop tracking: registry, state, index of ours, logs that nobody else reads */
-void
-mvr_refresh_untrack(Oid view)
-{
-	MvrTracked *tracked = mvr_catalog_lookup_view(view);
-
-	if (tracked == NULL)
-		return;
-	mvr_catalog_delete_view(view);
-	CommandCounterIncrement();
-	drop_relation(tracked->state);
-	drop_row_index(view);
-	release_sources(tracked->sources);
-}
 
 /* ----------
  * What can be done
  * ----------
  */
-
-static MvrUse *
-lookup_use(const MvrStage *stage, Oid base)
-{
-	foreach_ptr(MvrUse, use, stage->uses)
-	{
-		if (use->base == base)
-			return use;
-	}
-	return NULL;
-}
-
-/* Does capture still see every change of a source? */
-static bool
-is_source_armed(Refresh *refresh, MvrSource *source)
-{
-	MvrUse	   *use = lookup_use(refresh->stage, source->base);
-	Relation	base;
-	int64		shape;
-
-	if (use == NULL || !OidIsValid(source->log) ||
-		!bms_equal(use->columns, source->columns))
-		return false;
-	base = table_open(source->base, NoLock);
-	shape = mvr_capture_shape(base, source->log, source->columns);
-	table_close(base, NoLock);
-	return shape != 0 && shape == source->shape;
-}
-
-/* Why the registered tracking does not fit the view any more, or NULL */
-static char *
-find_tracking_fault(Refresh *refresh)
-{
-	MvrTracked *tracked = refresh->tracked;
-
-	if (tracked == NULL)
-		return "tracking starts";
-	if (tracked->query_hash != mvr_mutable_hash(refresh->stage->query, refresh->stage->reads_settings))
-		return refresh->stage->reads_settings ?
-			"a view, function or setting that the query uses has changed" :
-			"a view or function that the query uses has been replaced";
-	if (list_length(tracked->sources) != list_length(refresh->stage->uses))
-		return "the base tables have changed";
-	foreach_ptr(MvrSource, source, tracked->sources)
-	{
-		if (!is_source_armed(refresh, source))
-			return psprintf("triggers, partitions or generated columns of \"%s\" have changed",
-							get_rel_name(source->base));
-	}
-	return NULL;
-}
-
-/*
- * Before the snapshot: see that capture is armed, for a view that is tracked
- * or is to be.  A fault found leaves the view without a frontier.
- */
-static void
-prepare_tracking(Refresh *refresh, Oid userid)
-{
-	char	   *fault;
-
-	if (refresh->stage->strategy == MVR_RECOMPUTE)
-	{
-		if (refresh->tracked)
-			mvr_refresh_untrack(RelationGetRelid(refresh->view));
-		refresh->tracked = NULL;
-		refresh->reason = refresh->stage->reason;
-		return;
-	}
-	if (refresh->tracked == NULL && refresh->requested != REFRESH_INCREMENTAL)
-	{
-		refresh->reason = "the view is not tracked";
-		return;
-	}
-	fault = find_tracking_fault(refresh);
-	if (fault)
-	{
-		track_view(refresh, userid);
-		refresh->reason = fault;
-	}
-	if (!refresh->tracked->frontier.valid)
-	{
-		foreach_ptr(MvrSource, source, refresh->tracked->sources)
-			LockRelationOid(source->log, ShareUpdateExclusiveLock);
-	}
-}
 
 /* Is a statement of this session in the midst of writing a relation? */
 static bool
@@ -606,7 +230,7 @@ find_contents_fault(Refresh *refresh)
 	 * Looked at before the snapshot and again behind it: what was switched off
 	 * in between, and written then, could be in the snapshot but in no log.
 	 */
-	reason = find_tracking_fault(refresh);
+	reason = mvr_track_find_fault(refresh->stage, tracked);
 	if (reason)
 		return reason;
 	if (tracked->file != get_file(tracked->view))
@@ -735,7 +359,7 @@ renew_state(Refresh *refresh)
 
 	if (tracked == NULL)
 		return NULL;
-	drop_relation(tracked->state);
+	mvr_heap_drop(tracked->state);
 	tracked->state = InvalidOid;
 	if (refresh->stage->strategy != MVR_GROUPS)
 		return NULL;
@@ -1021,17 +645,18 @@ run_refresh(Oid view, Refresh *refresh)
 	int			context;
 	int			level;
 
-	check_may_write("matview.refresh()");
+	mvr_view_check_may_write("matview.refresh()");
 	refresh->started = GetCurrentTimestamp();
-	refresh->view = mvr_refresh_open_view(view, refresh->requested == REFRESH_FULL ?
+	refresh->view = mvr_view_open(view, refresh->requested == REFRESH_FULL ?
 										  AccessExclusiveLock : ExclusiveLock);
-	check_not_in_use(refresh->view);
-	level = mvr_refresh_become_owner(refresh->view, &userid, &context);
+	mvr_view_check_unused(refresh->view);
+	level = mvr_view_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
-	refresh->tracked = mvr_catalog_lookup_view(view);
 	mvr_run_query_check_rights(refresh->stage->query);
-	prepare_tracking(refresh, userid);
+	refresh->reason = mvr_track_ensure(refresh->view, refresh->stage, &refresh->tracked,
+									   refresh->requested == REFRESH_INCREMENTAL,
+									   userid);
 	refresh->may_store = can_store_frontier(refresh);
 
 	CommandCounterIncrement();
@@ -1042,7 +667,7 @@ run_refresh(Oid view, Refresh *refresh)
 	record_refresh(refresh);
 	PopActiveSnapshot();
 
-	mvr_refresh_become_again(level, userid, context);
+	mvr_view_become_again(level, userid, context);
 	relation_close(refresh->view, NoLock);
 	CommandCounterIncrement();
 }
@@ -1066,23 +691,10 @@ build_result(FunctionCallInfo fcinfo, Oid view, Refresh *refresh)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-/* The view argument of an SQL function; NULL is an error */
-Oid
-mvr_refresh_get_view_argument(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				errmsg("materialized view must not be null"),
-				errdetail("The argument \"view\" is NULL."),
-				errhint("Pass the name of a materialized view."));
-	return PG_GETARG_OID(0);
-}
-
 static Datum
 refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode)
 {
-	Oid			view = mvr_refresh_get_view_argument(fcinfo);
+	Oid			view = mvr_view_get_argument(fcinfo);
 	Refresh		refresh = {.requested = mode};
 
 	run_refresh(view, &refresh);
@@ -1147,49 +759,4 @@ Datum
 mvr_refresh_incremental(PG_FUNCTION_ARGS)
 {
 	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL);
-}
-
-/*
- * SQL: matview.track(view).  Takes ShareRowExclusiveLock on base tables only
- * until the end of the transaction, and reads none of them: a large view is
- * best tracked by this, in a transaction of its own, and then filled.
- */
-Datum
-mvr_track(PG_FUNCTION_ARGS)
-{
-	Oid			view = mvr_refresh_get_view_argument(fcinfo);
-	Refresh		refresh = {.requested = REFRESH_INCREMENTAL};
-	Oid			userid;
-	int			context;
-	int			level;
-
-	check_may_write("matview.track()");
-	refresh.view = mvr_refresh_open_view(view, ExclusiveLock);
-	level = mvr_refresh_become_owner(refresh.view, &userid, &context);
-	refresh.stage = mvr_analyze_view(refresh.view);
-	refresh.tracked = mvr_catalog_lookup_view(view);
-	if (refresh.stage->strategy == MVR_RECOMPUTE)
-		ereport(NOTICE,
-				errmsg("materialized view \"%s\" cannot be maintained incrementally",
-					   RelationGetRelationName(refresh.view)),
-				errdetail("Reason: %s.", refresh.stage->reason),
-				errhint("It will be recomputed, and only the rows that differ written."));
-	prepare_tracking(&refresh, userid);
-	mvr_refresh_become_again(level, userid, context);
-	relation_close(refresh.view, NoLock);
-	PG_RETURN_VOID();
-}
-
-/* SQL: matview.untrack(view) */
-Datum
-mvr_untrack(PG_FUNCTION_ARGS)
-{
-	Oid			view = mvr_refresh_get_view_argument(fcinfo);
-	Relation	rel;
-
-	check_may_write("matview.untrack()");
-	rel = mvr_refresh_open_view(view, ExclusiveLock);
-	mvr_refresh_untrack(view);
-	relation_close(rel, NoLock);
-	PG_RETURN_VOID();
 }

@@ -1,0 +1,312 @@
+/*
+ * track.c
+ *		Start to capture what a view reads, see that it holds, end it.
+ *
+ * A tracked view has a registry row with its sources: the base tables, the
+ * columns it needs of them, and the shape that each had when that was written.
+ * What does not match any more (the query, the sources, a shape) is a fault.
+ * Then capture is armed anew, and the view is left without a frontier, which
+ * makes its refresh recompute.
+ *
+ * Locks: the view is held in ExclusiveLock.  Arming takes ShareRowExclusiveLock
+ * on base tables that are not captured yet, in the order of their OIDs.  A view
+ * without a frontier takes ShareUpdateExclusiveLock on its change logs, so that
+ * nobody trims what it does not know to be wanted.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+
+#include "matview_refresh.h"
+
+PG_FUNCTION_INFO_V1(mvr_track);
+PG_FUNCTION_INFO_V1(mvr_untrack);
+
+/* ----------
+ * Starting and ending
+ * ----------
+ */
+
+static int
+compare_uses(const ListCell *a, const ListCell *b)
+{
+	Oid			left = ((MvrUse *) lfirst(a))->base;
+	Oid			right = ((MvrUse *) lfirst(b))->base;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+static void
+check_trigger_right(Relation base, Oid userid)
+{
+	if (pg_class_aclcheck(RelationGetRelid(base), userid, ACL_TRIGGER) != ACLCHECK_OK)
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied to track changes of table \"%s\"",
+					   RelationGetRelationName(base)),
+				errdetail("Tracking installs triggers on the table."),
+				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
+}
+
+/*
+ * Arm capture for one base table, and return it as a source.  Base tables are
+ * armed in the order of their OIDs, so that two who do it cannot deadlock.
+ */
+static MvrSource *
+arm_source(MvrUse *use, Oid userid)
+{
+	MvrSource  *source = palloc0(sizeof(MvrSource));
+	Relation	base = table_open(use->base, AccessShareLock);
+
+	check_trigger_right(base, userid);
+	source->base = use->base;
+	source->columns = bms_copy(use->columns);
+	source->log = mvr_change_log_ensure(base, use->columns);
+	mvr_capture_arm(base, source->log);
+	CommandCounterIncrement();
+	source->shape = mvr_capture_shape(base, source->log, source->columns);
+	table_close(base, NoLock);
+	return source;
+}
+
+/* Drop the index of ours on a view, if both are there */
+static void
+drop_row_index(Oid view)
+{
+	Relation	rel = try_relation_open(view, NoLock);
+	Oid			index;
+
+	if (rel == NULL)
+		return;
+	index = mvr_heap_lookup_row_index(rel);
+	relation_close(rel, NoLock);
+	mvr_heap_drop(index);
+}
+
+/*
+ * Stop capturing base tables that no tracked view reads any more.
+ *
+ * The object lock is nobody's but ours, and no one else waits for it: of two
+ * transactions that each give up one of the last two uses, the second must see
+ * that the first has.
+ */
+static void
+release_sources(List *sources)
+{
+	foreach_ptr(MvrSource, source, sources)
+	{
+		LockDatabaseObject(RelationRelationId, source->base, 0, AccessExclusiveLock);
+		if (mvr_catalog_list_views(source->base) != NIL)
+			continue;
+		mvr_capture_disarm(source->base);
+		mvr_change_log_drop(source->base);
+		CommandCounterIncrement();
+	}
+}
+
+/* Is some source of this list missing in the other? */
+static List *
+list_sources_gone(List *sources, List *kept)
+{
+	List	   *gone = NIL;
+
+	foreach_ptr(MvrSource, source, sources)
+	{
+		bool		is_kept = false;
+
+		foreach_ptr(MvrSource, other, kept)
+		{
+			if (other->base == source->base)
+				is_kept = true;
+		}
+		if (!is_kept)
+			gone = lappend(gone, source);
+	}
+	return gone;
+}
+
+/*
+ * Arm capture for all that a view reads, and register the view, without a
+ * frontier: what it holds is not known to be of any snapshot.
+ */
+static MvrTracked *
+track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
+{
+	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
+
+	tracked->view = RelationGetRelid(view);
+	tracked->query_hash = mvr_mutable_hash(stage->query, stage->reads_settings);
+	if (old)
+		tracked->state = old->state;
+	list_sort(stage->uses, compare_uses);
+	foreach_ptr(MvrUse, use, stage->uses)
+		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
+	mvr_catalog_store_view(tracked, true);
+	CommandCounterIncrement();
+	if (old)
+		release_sources(list_sources_gone(old->sources, tracked->sources));
+	return tracked;
+}
+
+/* Stop tracking: registry, state, index of ours, logs that nobody else reads */
+void
+mvr_track_end(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+
+	if (tracked == NULL)
+		return;
+	mvr_catalog_delete_view(view);
+	CommandCounterIncrement();
+	mvr_heap_drop(tracked->state);
+	drop_row_index(view);
+	release_sources(tracked->sources);
+}
+
+/* ----------
+ * Seeing that it holds
+ * ----------
+ */
+
+static MvrUse *
+lookup_use(const MvrStage *stage, Oid base)
+{
+	foreach_ptr(MvrUse, use, stage->uses)
+	{
+		if (use->base == base)
+			return use;
+	}
+	return NULL;
+}
+
+/* Does capture still see every change of a source? */
+static bool
+is_source_armed(MvrStage *stage, MvrSource *source)
+{
+	MvrUse	   *use = lookup_use(stage, source->base);
+	Relation	base;
+	int64		shape;
+
+	if (use == NULL || !OidIsValid(source->log) ||
+		!bms_equal(use->columns, source->columns))
+		return false;
+	base = table_open(source->base, NoLock);
+	shape = mvr_capture_shape(base, source->log, source->columns);
+	table_close(base, NoLock);
+	return shape != 0 && shape == source->shape;
+}
+
+/* Why the registered tracking does not fit the view any more, or NULL */
+char *
+mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
+{
+	if (tracked == NULL)
+		return "tracking starts";
+	if (tracked->query_hash != mvr_mutable_hash(stage->query, stage->reads_settings))
+		return stage->reads_settings ?
+			"a view, function or setting that the query uses has changed" :
+			"a view or function that the query uses has been replaced";
+	if (list_length(tracked->sources) != list_length(stage->uses))
+		return "the base tables have changed";
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (!is_source_armed(stage, source))
+			return psprintf("triggers, partitions or generated columns of \"%s\" have changed",
+							get_rel_name(source->base));
+	}
+	return NULL;
+}
+
+/*
+ * See that capture is armed for a view that is tracked, or is to be ("start").
+ * Call it before the snapshot is taken.  Sets *tracked, NULL if the view is not
+ * tracked; a fault found leaves the view without a frontier.  Returns the
+ * reason why the view's changes are not known, or NULL.
+ *
+ * userid is the caller, whose right to create triggers counts.
+ */
+char *
+mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool start,
+				 Oid userid)
+{
+	char	   *fault;
+
+	*tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
+	if (stage->strategy == MVR_RECOMPUTE)
+	{
+		if (*tracked)
+			mvr_track_end(RelationGetRelid(view));
+		*tracked = NULL;
+		return stage->reason;
+	}
+	if (*tracked == NULL && !start)
+		return "the view is not tracked";
+	fault = mvr_track_find_fault(stage, *tracked);
+	if (fault)
+		*tracked = track_view(view, stage, *tracked, userid);
+	if (!(*tracked)->frontier.valid)
+	{
+		foreach_ptr(MvrSource, source, (*tracked)->sources)
+			LockRelationOid(source->log, ShareUpdateExclusiveLock);
+	}
+	return fault;
+}
+
+/* ----------
+ * SQL
+ * ----------
+ */
+
+/*
+ * SQL: matview.track(view).  Takes ShareRowExclusiveLock on base tables only
+ * until the end of the transaction, and reads none of them: a large view is
+ * best tracked by this, in a transaction of its own, and then filled.
+ */
+Datum
+mvr_track(PG_FUNCTION_ARGS)
+{
+	Oid			view = mvr_view_get_argument(fcinfo);
+	Relation	rel;
+	MvrStage   *stage;
+	MvrTracked *tracked;
+	Oid			userid;
+	int			context;
+	int			level;
+
+	mvr_view_check_may_write("matview.track()");
+	rel = mvr_view_open(view, ExclusiveLock);
+	level = mvr_view_become_owner(rel, &userid, &context);
+	stage = mvr_analyze_view(rel);
+	if (stage->strategy == MVR_RECOMPUTE)
+		ereport(NOTICE,
+				errmsg("materialized view \"%s\" cannot be maintained incrementally",
+					   RelationGetRelationName(rel)),
+				errdetail("Reason: %s.", stage->reason),
+				errhint("It will be recomputed, and only the rows that differ written."));
+	mvr_track_ensure(rel, stage, &tracked, true, userid);
+	mvr_view_become_again(level, userid, context);
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
+/* SQL: matview.untrack(view) */
+Datum
+mvr_untrack(PG_FUNCTION_ARGS)
+{
+	Oid			view = mvr_view_get_argument(fcinfo);
+	Relation	rel;
+
+	mvr_view_check_may_write("matview.untrack()");
+	rel = mvr_view_open(view, ExclusiveLock);
+	mvr_track_end(view);
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,157 @@
+/*
+ * view.c
+ *		The view that an SQL function was called for: who may, where, and as whom.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+
+#include "matview_refresh.h"
+
+/* The view argument of an SQL function; NULL is an error */
+Oid
+mvr_view_get_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				errmsg("materialized view must not be null"),
+				errdetail("The argument \"view\" is NULL."),
+				errhint("Pass the name of a materialized view."));
+	return PG_GETARG_OID(0);
+}
+
+static const char *
+name_relkind(char relkind)
+{
+	switch (relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			return "a table";
+		case RELKIND_VIEW:
+			return "a plain view";
+		case RELKIND_SEQUENCE:
+			return "a sequence";
+		case RELKIND_FOREIGN_TABLE:
+			return "a foreign table";
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			return "an index";
+		case RELKIND_COMPOSITE_TYPE:
+			return "a composite type";
+		default:
+			return "of another kind";
+	}
+}
+
+static void
+check_view(Oid view)
+{
+	char		relkind = get_rel_relkind(view);
+
+	if (relkind == '\0')
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("relation with OID %u does not exist", view),
+				errdetail("It may have been dropped meanwhile."),
+				errhint("Pass the name of a materialized view."));
+	if (relkind != RELKIND_MATVIEW)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("\"%s\" is not a materialized view", get_rel_name(view)),
+				errdetail("It is %s.", name_relkind(relkind)),
+				errhint("Pass the name of a materialized view."));
+	if (!mvr_compat_may_refresh(view))
+		ereport(ERROR,
+				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				errmsg("permission denied for materialized view \"%s\"",
+					   get_rel_name(view)),
+				errdetail("Only those who may refresh a materialized view may use it here."),
+				errhint("Call this as the owner of the materialized view."));
+}
+
+/* Commands that write cannot run everywhere; "command" is a function's name */
+void
+mvr_view_check_may_write(const char *command)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s during recovery", command),
+				errdetail("A standby cannot write."),
+				errhint("Call it on the primary: what it writes will be replicated."));
+	if (XactReadOnly)
+		ereport(ERROR,
+				errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				errmsg("cannot execute %s in a read-only transaction", command),
+				errdetail("It writes the materialized view and what is known of it."),
+				errhint("Call it in a transaction that is READ WRITE."));
+}
+
+/* A view that a running query of this session reads must not change under it */
+void
+mvr_view_check_unused(Relation view)
+{
+	if (view->rd_refcnt > 1)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("cannot refresh materialized view \"%s\"",
+					   RelationGetRelationName(view)),
+				errdetail("It is being used by active queries in this session."),
+				errhint("Close cursors over it, and do not call this from a query that reads it."));
+}
+
+/*
+ * Open a materialized view that the user may refresh.  Rights are checked
+ * before the lock is asked for, and the view again behind it.
+ */
+Relation
+mvr_view_open(Oid view, LOCKMODE lockmode)
+{
+	Relation	rel;
+
+	check_view(view);
+	rel = try_relation_open(view, lockmode);
+	if (rel == NULL)
+		ereport(ERROR,
+				errcode(ERRCODE_UNDEFINED_TABLE),
+				errmsg("relation with OID %u does not exist", view),
+				errdetail("It was dropped meanwhile."),
+				errhint("Pass the name of a materialized view."));
+	check_view(view);
+	return rel;
+}
+
+/*
+ * Become the view's owner in a security-restricted operation, with a
+ * search_path that names nobody's schema.  Returns the GUC nesting level.
+ */
+int
+mvr_view_become_owner(Relation view, Oid *save_userid, int *save_context)
+{
+	int			level;
+
+	GetUserIdAndSecContext(save_userid, save_context);
+	SetUserIdAndSecContext(view->rd_rel->relowner,
+						   *save_context | SECURITY_RESTRICTED_OPERATION);
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+mvr_view_become_again(int level, Oid userid, int context)
+{
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(userid, context);
+}
