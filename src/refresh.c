@@ -294,12 +294,19 @@ drop_row_index(Oid view)
 	drop_relation(index);
 }
 
-/* Stop capturing base tables that no tracked view reads any more */
+/*
+ * Stop capturing base tables that no tracked view reads any more.
+ *
+ * The object lock is nobody's but ours, and no one else waits for it: of two
+ * transactions that each give up one of the last two uses, the second must see
+ * that the first has.
+ */
 static void
 release_sources(List *sources)
 {
 	foreach_ptr(MvrSource, source, sources)
 	{
+		LockDatabaseObject(RelationRelationId, source->base, 0, AccessExclusiveLock);
 		if (mvr_catalog_list_views(source->base) != NIL)
 			continue;
 		mvr_capture_disarm(source->base);
@@ -530,8 +537,27 @@ raise_serialization_failure(Refresh *refresh)
 }
 
 /*
+ * Was the view's pg_class row written by a transaction that the active snapshot
+ * does not see?  A rebuild does so, and leaves rows that every snapshot sees.
+ * So do some other commands; then the caller is refused without need.
+ */
+static bool
+is_view_newer(Oid view)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", view);
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
+}
+
+/*
  * A snapshot taken before the last refresh knows less than the view.  Without
- * a frontier to ask, ask the rows.
+ * a frontier to ask, ask the view's files and rows.
  */
 static void
 check_snapshot(Refresh *refresh)
@@ -546,7 +572,8 @@ check_snapshot(Refresh *refresh)
 	if (RelationIsPopulated(refresh->view) &&
 		(tracked == NULL || !tracked->frontier.valid ||
 		 tracked->file != get_file(tracked->view)) &&
-		!mvr_diff_is_current(refresh->view))
+		(is_view_newer(RelationGetRelid(refresh->view)) ||
+		 !mvr_diff_is_current(refresh->view)))
 		raise_serialization_failure(refresh);
 }
 
