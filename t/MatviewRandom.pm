@@ -107,10 +107,15 @@ sub use_settings
 	{
 		my @plans = ('enable_hashjoin = off', 'enable_mergejoin = off', 'enable_nestloop = off', 'enable_seqscan = off',
 			'enable_hashagg = off', 'enable_sort = off', 'work_mem = 64', 'enable_partitionwise_join = on', 'enable_partitionwise_aggregate = on',
-			'parallel_setup_cost = 0', 'plan_cache_mode = force_generic_plan');
+			'parallel_setup_cost = 0', 'plan_cache_mode = force_generic_plan', 'geqo_threshold = 2');
 		$self->{settings} = [ chance(50) ? () : some_of(1 + roll(2), @plans) ];
 	}
 	$self->step($s, 'do', "SET $_") for @{ $self->{settings} };
+	if ($self->{has_zones} //= chance(15))
+	{
+		$self->step($s, 'do', "SET TimeZone = '" . pick('UTC', 'America/New_York', 'Asia/Tokyo') . q('));
+		$self->step($s, 'do', 'SET DateStyle = ' . pick('ISO', 'German', 'SQL'));
+	}
 	$self->step($s, 'do', 'SET ROLE mvr_owner') if $self->{has_roles};
 	return;
 }
@@ -205,7 +210,9 @@ sub refresh
 	my ($self, $s, %o) = @_;
 	my @views = @{ $self->{views} } or return;
 	my @free = grep { ($self->{busy}{ $_->{n} } // $s) == $s } @views;
-	my $v = $o{view} // pick(@free && chance(95) ? @free : @views);
+	@views = @free if @free && chance(95);
+	my $v = $o{view} // weighted(map { $_ => $views[$_]{easy} ? 4 : 1 } 0 .. $#views);
+	$v = $views[$v] if !ref $v;
 	my $tx = $self->{tx}[$s];
 	my $how = $o{how} // weighted(
 		incremental => 78, concurrent => 4, full => 3, diff => 4, auto => 8,
@@ -230,7 +237,7 @@ sub refresh
 	  if !$self->{core} && !grep { $_->{fz} && $_->{t} eq 'nocase' } @{ $v->{cols} };
 	$rest{count} = "SELECT count(*) FROM $v->{n}" if chance(25) && !$v->{empty} && !($tx && $tx->{iso} ne 'READ COMMITTED');
 	$rest{idle} = 1 if $how eq 'incremental' && $v->{easy} && !$v->{over_view} && !$self->{core} && chance(10);
-	$rest{may_fail} = '55' if $v->{over_view};
+	$rest{may_fail} = '55' if $v->{over_view} || $o{cursor};
 	my $state = $self->step($s, 'refresh', $sql, %rest);
 	if ($state eq '')
 	{
@@ -243,6 +250,55 @@ sub refresh
 		$self->recover($s);
 	}
 	return $state;
+}
+
+# Refreshes in places where nobody should put them: whatever they do, the next
+# refresh must be right.
+sub refresh_oddly
+{
+	my ($self, $s) = @_;
+	my @views = grep { ($self->{busy}{ $_->{n} } // $s) == $s && !$_->{empty} } @{ $self->{views} };
+	my ($v, $other) = some_of(2, @views);
+	return $self->refresh($s) if !$v;
+	my $how = $self->{core} ? 'cursor' : weighted(two => 2, with_write => 3, subtransaction => 3, cursor => 2);
+	if ($how eq 'cursor')
+	{
+		return $self->refresh($s) if !$self->{tx}[$s];
+		my $from = chance(60) ? $v : pick(@{ $self->{tables} });
+		$self->do_steps($s, [ do => "DECLARE c1 CURSOR FOR SELECT * FROM $from->{n}" ], [ do => 'FETCH 2 FROM c1' ]);
+		my $state = $self->refresh($s, view => $v, cursor => 1);
+		$self->do_steps($s, [ do => 'FETCH ALL FROM c1' ], [ do => 'CLOSE c1' ]) if $state eq '';
+		return $state;
+	}
+	my $call = 'matview.refresh_incremental(' . quote_text($v->{n}) . ')';
+	my ($write) = grep { $_->[0] eq 'do' && $_->[1] =~ /^(?:INSERT|UPDATE|DELETE)/ && $_->[1] !~ /RETURNING/ } map { dml_steps(@{ $self->{tables} }) } 1 .. 5;
+	$write //= [ do => 'INSERT INTO ' . $self->{tables}[0]{n} . ' SELECT FROM generate_series(1, 0)' ];
+	my $sql;
+	if ($how eq 'two')
+	{
+		$sql = "SELECT $call" . ($other ? ', matview.refresh_incremental(' . quote_text($other->{n}) . ')' : '');
+	}
+	elsif ($how eq 'with_write')
+	{
+		$sql = "WITH w AS ($write->[1] RETURNING 1) SELECT $call, (SELECT count(*) FROM w)";
+		$sql = "WITH w AS ($write->[1] RETURNING 1) SELECT (SELECT count(*) FROM w), $call" if chance(50);
+	}
+	else
+	{
+		my $raise = chance(60) ? 'RAISE division_by_zero;' : '';
+		$sql = "DO \$do\$ BEGIN BEGIN $write->[1]; PERFORM $call; $raise EXCEPTION WHEN division_by_zero OR integrity_constraint_violation THEN NULL; END; $write->[1]; END \$do\$";
+	}
+	my $tx = $self->{tx}[$s];
+	$self->do_steps($s, [ do => $sql ]);
+	if ($tx && $self->{tx}[$s])
+	{
+		for my $view ($v, $how eq 'two' && $other ? $other : ())
+		{
+			$self->{busy}{ $view->{n} } = $s;
+			push @{ $tx->{views} }, $view->{n};
+		}
+	}
+	return $self->refresh($s, view => $v);
 }
 
 # ---------- sessions ----------
@@ -353,6 +409,7 @@ sub act
 			write => $long ? 10 : 44, refresh => $long ? 10 : 30, savepoint => 6, back => $sp ? 8 : 0,
 			release => $sp ? 3 : 0, commit => $long ? 60 : 13, rollback => 4, prepare => 2, ddl => 2);
 		return $self->write_rows($s, 1) if $how eq 'write';
+		return $self->refresh_oddly($s) if $how eq 'refresh' && chance(8);
 		return $self->refresh($s) if $how eq 'refresh';
 		return $self->finish($s, uc $how) if $how =~ /^(?:commit|rollback|prepare)$/;
 		if ($how eq 'ddl')
@@ -378,19 +435,44 @@ sub act
 	}
 	my $how = weighted(
 		write => 26, begin => 15, refresh => 50, resolve => @{ $self->{prepared} } ? 15 : 0,
-		ddl => 2, outside => 1, admin => 5);
+		ddl => 2, outside => 1, admin => 5, rename => 1);
 	return $self->write_rows($s, 1 + roll(3)) if $how eq 'write';
 	return $self->begin($s) if $how eq 'begin';
 	if ($how eq 'refresh')
 	{
-		$self->write_rows($s, 1) if chance(55);
-		$self->refresh($s);
-		return;
+		$self->write_rows($s, 1 + roll(2)) if chance(70);
+		return chance(4) ? $self->refresh_oddly($s) : $self->refresh($s);
 	}
 	return $self->resolve($s) if $how eq 'resolve';
 	return $self->do_steps($s, ddl_steps(@tables)) if $how eq 'ddl';
 	return $self->do_steps($s, outside_steps(@tables)) if $how eq 'outside';
+	return $self->refresh_renamed($s) if $how eq 'rename';
 	return $self->administer($s);
+}
+
+# Names change under the views, so check() alone can be the oracle.  In one
+# transaction, so that no other session meets the new names.
+sub refresh_renamed
+{
+	my ($self, $s) = @_;
+	my $t = pick(@{ $self->{tables} });
+	my $v = @{ $self->{views} } ? pick(@{ $self->{views} }) : return;
+	return if $self->{core} || $v->{empty};
+	my $col = pick(@{ $t->{cols} });
+	my ($there, $back) = chance(50)
+	  ? ("ALTER TABLE $t->{n} RENAME TO renamed_table", "ALTER TABLE renamed_table RENAME TO $t->{n}")
+	  : ("ALTER TABLE $t->{n} RENAME COLUMN $col->{n} TO renamed_column", "ALTER TABLE $t->{n} RENAME COLUMN renamed_column TO $col->{n}");
+	$self->begin($s);
+	my $tx = $self->{tx}[$s];
+	$self->do_steps($s, dml_steps($t), [ do => $there ]);
+	if (($self->{tx}[$s] // 0) == $tx)
+	{
+		my $state = $self->step($s, 'refresh', 'SELECT * FROM matview.refresh_incremental(' . quote_text($v->{n}) . ')',
+			oracle => 'SELECT missing, extra, 1 FROM matview.check(' . quote_text($v->{n}) . ')');
+		$state eq '' ? $self->do_steps($s, [ do => $back ]) : $self->recover($s);
+	}
+	$self->finish($s, 'COMMIT') if $self->{tx}[$s];
+	return;
 }
 
 # What an administrator does to materialized views, outside of transactions
@@ -420,7 +502,10 @@ sub administer
 	}
 	elsif ($how eq 'cluster')
 	{
-		my $state = $self->step($s, 'do', "ALTER MATERIALIZED VIEW $v->{n} SET (fillfactor = 50)");
+		my $col = pick(@{ $v->{cols} });
+		return if $col->{t} !~ /^(?:int|text|bigint|date)$/;
+		my $index = 'clustering' . $self->{nviews}++;
+		$self->do_steps($s, [ do => "CREATE INDEX $index ON $v->{n} ($col->{n})" ], [ do => "CLUSTER $v->{n} USING $index" ]);
 	}
 	elsif ($how eq 'make')
 	{

@@ -34,8 +34,8 @@ sub start_queries
 # A query for a materialized view
 sub view_query
 {
-	$hard = 0;
 	$MatviewRandom::Expr::allow_stable = chance(10);
+	$hard = $MatviewRandom::Expr::allow_stable;
 	my $q = weighted(
 		linear => 28, grouped => 38, distinct => 8, union_all => 8, cte => 8,
 		over_query => 6, beyond => 7);
@@ -56,7 +56,8 @@ sub plain_view_query
 	if (!$shape)
 	{
 		$MatviewRandom::Expr::allow_stable = 0;
-		return chance(96) ? linear(0, simple => 1) : grouped(0);
+		return linear(0, simple => 1) if chance(96);
+		return { %{ grouped(0) }, hard => 1 };
 	}
 	my $again = linear(0, simple => 1, types => [ map { $_->{t} } @{ $shape->{cols} } ]);
 	my $i = 0;
@@ -95,6 +96,7 @@ sub from_item
 	{
 		my $rel = $o{relation} // pick(@relations);
 		my $only = ($rel->{kind} // '') eq 'inherited' && chance(3) ? 'ONLY ' : '';
+		$hard = 1 if $only || $rel->{hard};
 		my $from = ($rel->{kind} // '') eq 'partitioned' && chance(8) ? pick(@{ $rel->{parts} }) : $rel->{n};
 		my @scope = scope_of($name, $rel);
 		push @scope, { e => "${name}::text", t => 'text' } if chance(2) && $MatviewRandom::Expr::allow_stable;
@@ -106,6 +108,7 @@ sub from_item
 	}
 	if ($how eq 'query' || $how eq 'grouped')
 	{
+		$hard = 1 if $how eq 'grouped';
 		my $q = $how eq 'grouped' ? grouped($depth - 1) : linear($depth - 1);
 		return { sql => "($q->{sql}) AS $name", scope => [ scope_of($name, $q) ], name => $name };
 	}
@@ -224,6 +227,7 @@ sub lateral
 {
 	my ($scope) = @_;
 	my $name = new_alias();
+	$hard = 1;
 	my ($list) = grep { $_->{t} eq 'texts' && !$_->{fz} } @$scope;
 	return ("unnest($list->{e}) AS $name (x)", { e => "$name.x", t => 'text' }) if $list && chance(60);
 	my $int = typed('int', $scope, 1);
@@ -393,6 +397,7 @@ sub union_all
 sub with_cte
 {
 	my $inner = weighted(linear => 8, grouped => 1, union_all => 2, distinct => 1);
+	$hard = 1 if $inner =~ /grouped|distinct/;
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $name = quote_name(chance(20) ? 'Some CTE' : 'w');
 	my $rel = { n => $name, cols => $inner->{cols} };
@@ -410,6 +415,7 @@ sub with_cte
 sub over_query
 {
 	my $inner = weighted(union_all => 6, grouped => 1, distinct => 1, linear => 4);
+	$hard = 1 if $inner =~ /grouped|distinct/;
 	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
 	my $rel = { n => "($inner->{sql})", cols => $inner->{cols} };
 	my @saved = @relations;
