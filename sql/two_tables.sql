@@ -184,16 +184,21 @@ CALL steps();
 -- Random changes of all three, many between two refreshes
 SELECT setseed(0.25);
 CREATE PROCEDURE churn() LANGUAGE plpgsql AS $$
+DECLARE
+    r int;
+    n int;
 BEGIN
     FOR i IN 1 .. 25 LOOP
+        r := floor(random() * 60);
+        n := floor(random() * 8);
         CASE floor(random() * 7)::int
-            WHEN 0 THEN UPDATE a SET v = v + 1 WHERE id % 11 = floor(random() * 11);
-            WHEN 1 THEN UPDATE a SET k = floor(random() * 8) WHERE id % 5 = floor(random() * 5);
-            WHEN 2 THEN UPDATE b SET w = floor(random() * 4) WHERE k = floor(random() * 7);
-            WHEN 3 THEN UPDATE b SET m = floor(random() * 4) WHERE k = floor(random() * 7);
-            WHEN 4 THEN UPDATE c SET x = floor(random() * 4) WHERE m = floor(random() * 3);
-            WHEN 5 THEN DELETE FROM a WHERE id = floor(random() * 60);
-            ELSE INSERT INTO a SELECT g, g % 7, g, 'n' FROM generate_series(1, 60) g WHERE random() < 0.1
+            WHEN 0 THEN UPDATE a SET v = v + 1 WHERE id % 11 = r % 11;
+            WHEN 1 THEN UPDATE a SET k = n WHERE id % 5 = r % 5;
+            WHEN 2 THEN UPDATE b SET w = n % 4 WHERE k = r % 7;
+            WHEN 3 THEN UPDATE b SET m = n % 4 WHERE k = r % 7;
+            WHEN 4 THEN UPDATE c SET x = n % 4 WHERE m = r % 3;
+            WHEN 5 THEN DELETE FROM a WHERE id = r;
+            ELSE INSERT INTO a SELECT g, g % 7, g, 'n' FROM generate_series(1, 60) g WHERE g % 9 = r % 9
                  ON CONFLICT (id) DO UPDATE SET k = (a.k + 1) % 7;
         END CASE;
     END LOOP;
