@@ -117,7 +117,7 @@ my $plain = slurp_file("$dir/plain.sql");
 s/^\\(un)?restrict .*$//mg for $before, $after;
 # The index that finds rows without a key belongs to the view and goes with the
 # extension
-my $index = $after =~ s/^--\n-- Name: plain_row_hash_idx; .*?\n\n\n(?=--\n)//ms ? $& : '';
+my $index = $after =~ s/^--\n-- Name: plain_row_hash_idx; .*?\n\n(?=--\n-- )//ms ? $& : '';
 like($index, qr/^CREATE INDEX plain_row_hash_idx ON s\.plain USING btree \(matview\.row_hash\(plain\.\*\)\);$/m,
 	'the index on row hashes');
 like($index, qr/^ALTER INDEX s\.plain_row_hash_idx DEPENDS ON EXTENSION matview_refresh;$/m,
