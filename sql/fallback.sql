@@ -1,0 +1,175 @@
+-- What is not maintained incrementally is recomputed: each says why, and is
+-- right after every change.
+\getenv dir PG_ABS_SRCDIR
+\set oracle :dir /sql/include/oracle.sql
+\i :oracle
+CREATE SCHEMA fallback;
+SET search_path = fallback, test;
+
+CREATE TABLE t (id int PRIMARY KEY, k int, v int, s text);
+CREATE TABLE u (k int, w int);
+CREATE TABLE parent (id int, v int);
+CREATE TABLE child (more int) INHERITS (parent);
+CREATE UNLOGGED TABLE unlogged (id int);
+CREATE TABLE secured (id int, v int);
+INSERT INTO t SELECT g, g % 4, g, '2020-01-' || (g % 28 + 1) FROM generate_series(1, 30) g;
+INSERT INTO u VALUES (0, 1), (1, 2), (1, 3), (9, 9);
+INSERT INTO parent VALUES (1, 1);
+INSERT INTO child VALUES (2, 2, 2);
+INSERT INTO unlogged VALUES (1);
+INSERT INTO secured VALUES (1, 1), (2, 2);
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY all_of_them ON secured USING (true);
+CREATE MATERIALIZED VIEW a_source AS SELECT id, v FROM t;
+CREATE FUNCTION mine_stable(int) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1 + 1; END';
+CREATE FUNCTION mine_volatile(int) RETURNS int VOLATILE LANGUAGE plpgsql AS 'BEGIN RETURN $1 + 1; END';
+CREATE VIEW barrier WITH (security_barrier) AS SELECT id, v FROM t WHERE v > 3;
+CREATE EXTENSION file_fdw SCHEMA fallback;
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+CREATE FOREIGN TABLE far (id int, v int) SERVER files OPTIONS (program 'echo 1,2', format 'csv');
+CREATE TABLE part (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE part_near PARTITION OF part FOR VALUES FROM (10) TO (20);
+
+-- Joins and what stands in FROM
+CREATE MATERIALIZED VIEW join_left AS SELECT t.id, u.w FROM t LEFT JOIN u USING (k);
+CREATE MATERIALIZED VIEW join_right AS SELECT t.id, u.w FROM t RIGHT JOIN u USING (k);
+CREATE MATERIALIZED VIEW join_full AS SELECT t.id, u.w FROM t FULL JOIN u USING (k);
+CREATE MATERIALIZED VIEW join_inside AS SELECT t.id, x.w FROM t JOIN (SELECT u.k, u.w FROM u LEFT JOIN t ON t.id = u.w) x USING (k);
+CREATE MATERIALIZED VIEW from_lateral AS SELECT t.id, x.w FROM t, LATERAL (SELECT w + t.v AS w FROM u WHERE u.k = t.k) x;
+CREATE MATERIALIZED VIEW from_sample AS SELECT id FROM t TABLESAMPLE SYSTEM (100);
+CREATE MATERIALIZED VIEW from_only AS SELECT id, v FROM ONLY parent;
+CREATE MATERIALIZED VIEW from_matview AS SELECT id, v FROM a_source;
+CREATE MATERIALIZED VIEW from_catalog AS SELECT relname FROM pg_class WHERE relname = 'part_far';
+CREATE MATERIALIZED VIEW from_foreign AS SELECT id, v FROM far;
+CREATE MATERIALIZED VIEW from_unlogged AS SELECT id FROM unlogged WHERE id < 0;
+CREATE MATERIALIZED VIEW from_secured AS SELECT id, v FROM secured;
+CREATE MATERIALIZED VIEW from_barrier AS SELECT id, v FROM barrier;
+-- Subqueries
+CREATE MATERIALIZED VIEW sub_exists AS SELECT id FROM t WHERE EXISTS (SELECT FROM u WHERE u.k = t.k);
+CREATE MATERIALIZED VIEW sub_not_in AS SELECT id FROM t WHERE k NOT IN (SELECT k FROM u);
+CREATE MATERIALIZED VIEW sub_scalar AS SELECT id, (SELECT max(w) FROM u WHERE u.k = t.k) AS w FROM t;
+CREATE MATERIALIZED VIEW sub_array AS SELECT k, ARRAY(SELECT w FROM u WHERE u.k = t.k ORDER BY w) AS w, count(*) FROM t GROUP BY k;
+CREATE MATERIALIZED VIEW sub_grouped AS SELECT n, count(*) AS groups FROM (SELECT k, count(*) AS n FROM t GROUP BY k) x GROUP BY n;
+CREATE MATERIALIZED VIEW sub_distinct AS SELECT count(*) FROM (SELECT DISTINCT k FROM t) x;
+CREATE MATERIALIZED VIEW sub_union AS SELECT x.k FROM (SELECT k FROM t UNION SELECT k FROM u) x WHERE x.k > 0;
+CREATE MATERIALIZED VIEW sub_limited AS SELECT x.id FROM (SELECT id FROM t ORDER BY v, id LIMIT 3) x;
+-- Clauses
+CREATE MATERIALIZED VIEW c_window AS SELECT id, row_number() OVER (PARTITION BY k ORDER BY v, id) AS n FROM t;
+CREATE MATERIALIZED VIEW c_distinct_on AS SELECT DISTINCT ON (k) k, v FROM t ORDER BY k, v DESC;
+CREATE MATERIALIZED VIEW c_limit AS SELECT id, v FROM t ORDER BY v DESC, id LIMIT 5;
+CREATE MATERIALIZED VIEW c_offset AS SELECT id, v FROM t ORDER BY v DESC, id OFFSET 5;
+CREATE MATERIALIZED VIEW c_rollup AS SELECT k, sum(v) FROM t GROUP BY ROLLUP (k);
+CREATE MATERIALIZED VIEW c_cube AS SELECT k, v % 2 AS odd, sum(v), grouping(k) AS g FROM t GROUP BY CUBE (k, v % 2);
+CREATE MATERIALIZED VIEW c_set_grouped AS SELECT k, generate_series(1, 2) AS n, count(*) FROM t GROUP BY k;
+CREATE MATERIALIZED VIEW c_set_distinct AS SELECT DISTINCT k, generate_series(1, 2) AS n FROM t;
+CREATE MATERIALIZED VIEW c_both AS SELECT DISTINCT count(*) AS n FROM t GROUP BY k;
+-- Set operations
+CREATE MATERIALIZED VIEW set_intersect AS SELECT k FROM t INTERSECT SELECT k FROM u;
+CREATE MATERIALIZED VIEW set_intersect_all AS SELECT k FROM t INTERSECT ALL SELECT k FROM u;
+CREATE MATERIALIZED VIEW set_except AS SELECT k FROM t EXCEPT SELECT k FROM u;
+CREATE MATERIALIZED VIEW set_except_all AS SELECT k FROM t EXCEPT ALL SELECT k FROM u;
+CREATE MATERIALIZED VIEW set_union_below AS (SELECT k FROM t UNION SELECT w FROM u) UNION ALL SELECT k FROM u;
+CREATE MATERIALIZED VIEW set_recursive AS
+  WITH RECURSIVE r (id) AS (SELECT id FROM t WHERE id = 1 UNION ALL SELECT t.id FROM r JOIN t ON t.id = r.id * 2)
+  SELECT id FROM r;
+-- Functions
+CREATE MATERIALIZED VIEW f_now AS SELECT id FROM t WHERE now() > '2020-01-01';
+CREATE MATERIALIZED VIEW f_current_date AS SELECT id FROM t WHERE current_date > date '2020-01-01';
+CREATE MATERIALIZED VIEW f_clock AS SELECT id FROM t WHERE clock_timestamp() > '2020-01-01';
+CREATE MATERIALIZED VIEW f_user AS SELECT id FROM t WHERE current_user <> s;
+CREATE MATERIALIZED VIEW f_setting AS SELECT id FROM t WHERE current_setting('work_mem') <> s;
+CREATE MATERIALIZED VIEW f_cast_date AS SELECT id, s::date AS d FROM t;
+CREATE MATERIALIZED VIEW f_random AS SELECT id FROM t WHERE random() < 2;
+CREATE MATERIALIZED VIEW f_stable AS SELECT mine_stable(v) AS v FROM t;
+CREATE MATERIALIZED VIEW f_volatile AS SELECT k, max(mine_volatile(v)) FROM t GROUP BY k;
+-- Vars
+CREATE MATERIALIZED VIEW v_system AS SELECT id, tableoid AS of FROM t;
+CREATE MATERIALIZED VIEW v_ctid AS SELECT id FROM t WHERE ctid IS NOT NULL;
+CREATE MATERIALIZED VIEW v_whole_row AS SELECT to_jsonb(t) ->> 'v' AS v FROM t;
+CREATE MATERIALIZED VIEW v_count_row AS SELECT k, count(t) FROM t GROUP BY k;
+-- A stranger among the partitions
+CREATE MATERIALIZED VIEW p_part AS SELECT id, v FROM part;
+CALL steps();
+
+-- None of them is tracked, and explain says the same
+SELECT * FROM matview.dependencies WHERE view NOT IN ('a_source'::regclass, 'p_part'::regclass) ORDER BY view::text;
+SELECT c.oid::regclass AS view FROM pg_class c, LATERAL (SELECT l FROM matview.explain(c.oid) l WHERE l ~ '^reason: ') e
+ WHERE c.relkind = 'm' AND c.relnamespace = 'fallback'::regnamespace
+   AND e.l IS DISTINCT FROM 'reason: ' || (SELECT reason FROM matview.history h WHERE h.view = c.oid ORDER BY started DESC LIMIT 1)
+ ORDER BY 1;
+SELECT view, next_refresh FROM matview.views WHERE next_refresh <> 'untracked' ORDER BY view::text;
+
+-- Contents after changes of all kinds
+CREATE PROCEDURE changed() LANGUAGE plpgsql AS $$
+DECLARE
+    v regclass;
+    done text;
+    wrong text;
+BEGIN
+    FOR v IN SELECT c.oid FROM pg_class c WHERE c.relkind = 'm' AND c.relnamespace = 'fallback'::regnamespace
+              ORDER BY c.relname COLLATE "C"
+    LOOP
+        SELECT r.mode INTO done FROM matview.refresh_incremental(v) r;
+        COMMIT;
+        wrong := test.contents(v);
+        IF wrong <> 'right' OR done <> 'diff' THEN
+            RAISE INFO '%: %, %', v, done, wrong;
+        END IF;
+    END LOOP;
+END $$;
+UPDATE t SET v = v + 1 WHERE id % 2 = 0;
+UPDATE u SET w = w + 1;
+CALL changed();
+UPDATE t SET k = k + 1 WHERE id % 3 = 0;
+UPDATE u SET k = k - 1 WHERE k = 1;
+CALL changed();
+DELETE FROM t WHERE k = 2;
+INSERT INTO t SELECT g, g % 6, g, '2021-02-' || (g % 28 + 1) FROM generate_series(100, 130) g;
+INSERT INTO u VALUES (2, 2), (5, NULL), (NULL, 5), (3, 3), (3, 3);
+INSERT INTO parent VALUES (3, 3);
+INSERT INTO child VALUES (4, 4, 4);
+INSERT INTO secured VALUES (3, 3);
+INSERT INTO unlogged VALUES (-1);
+INSERT INTO part VALUES (11, 11);
+CREATE FOREIGN TABLE part_far PARTITION OF part FOR VALUES FROM (0) TO (10)
+  SERVER files OPTIONS (program 'echo 1,2', format 'csv');
+ALTER FOREIGN TABLE far OPTIONS (SET program 'echo 3,4');
+CALL changed();
+SELECT reason FROM matview.history WHERE view = 'p_part'::regclass ORDER BY started;
+UPDATE t SET v = NULL, k = NULL WHERE id % 5 = 0;
+DELETE FROM u WHERE k = 3;
+CALL changed();
+TRUNCATE u;
+DELETE FROM t WHERE id > 10;
+CALL changed();
+DELETE FROM t;
+CALL changed();
+INSERT INTO t VALUES (1, 1, 1, '2020-02-02'), (2, 1, 1, '2020-02-02');
+CALL changed();
+DROP FOREIGN TABLE part_far;
+CALL changed();
+INSERT INTO part VALUES (12, 12);
+CALL changed();
+
+-- The other ways to refresh do
+SELECT v, s.* FROM unnest('{join_left,c_limit,c_rollup,set_except_all,f_now,v_whole_row}'::regclass[]) v, step(v, 'concurrent') s;
+SELECT v, s.* FROM unnest('{join_left,c_limit,c_rollup,set_except_all,f_now,v_whole_row}'::regclass[]) v, step(v, 'full') s;
+SELECT v, s.* FROM unnest('{join_left,c_limit,c_rollup,set_except_all,f_now,v_whole_row}'::regclass[]) v, step(v, 'auto') s;
+SELECT v, s.* FROM unnest('{join_left,c_limit,c_rollup,set_except_all,f_now,v_whole_row}'::regclass[]) v, step(v, 'diff') s;
+-- The query becomes one that is maintained, and back: by a view beneath
+CREATE VIEW beneath AS SELECT id, v FROM t LIMIT 100;
+CREATE MATERIALIZED VIEW z_above AS SELECT v, id FROM beneath;
+SELECT * FROM step('z_above');
+CREATE OR REPLACE VIEW beneath AS SELECT id, v FROM t WHERE v < 100;
+SELECT * FROM step('z_above');
+INSERT INTO t VALUES (3, 3, 3);
+SELECT * FROM step('z_above');
+CREATE OR REPLACE VIEW beneath AS SELECT id, v FROM t OFFSET 0;
+INSERT INTO t VALUES (4, 4, 4);
+SELECT * FROM step('z_above');
+SELECT reason FROM matview.history WHERE view = 'z_above'::regclass ORDER BY started;
+
+DROP SCHEMA fallback CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;
