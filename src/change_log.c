@@ -830,6 +830,24 @@ mvr_change_log_count(Oid log, const MvrFrontier *frontier)
 	return count;
 }
 
+/* How many bytes are the rows that a view with this frontier holds back? */
+int64
+mvr_change_log_measure(Oid log, const MvrFrontier *frontier)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+	LogScan		scan;
+	int64		bytes = 0;
+	bool		should_free;
+
+	begin_log_scan(&scan, rel, list_make1(unconstify(MvrFrontier *, frontier)),
+				   GetActiveSnapshot());
+	while (fetch_new_row(&scan))
+		bytes += ExecFetchSlotHeapTuple(scan.slot, false, &should_free)->t_len;
+	end_log_scan(&scan);
+	table_close(rel, AccessShareLock);
+	return bytes;
+}
+
 /* ----------
  * Trimming
  * ----------

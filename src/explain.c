@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
 #include "matview_refresh.h"
@@ -275,7 +276,9 @@ mvr_pending_changes(PG_FUNCTION_ARGS)
 	MvrTracked *tracked = mvr_catalog_lookup_view(PG_GETARG_OID(0));
 	int64		count = 0;
 
-	if (tracked == NULL || !tracked->frontier.valid)
+	if (tracked == NULL || !tracked->frontier.valid ||
+		!SearchSysCacheExists1(RELOID, PG_GETARG_DATUM(0)) ||
+		tracked->file != mvr_view_get_file(tracked->view))
 		PG_RETURN_NULL();
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{

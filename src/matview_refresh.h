@@ -50,6 +50,7 @@ extern int	mvr_max_log_size;	/* kB of log one view may hold back; -1 any */
  */
 extern Oid	mvr_view_get_argument(FunctionCallInfo fcinfo);
 extern Relation mvr_view_open(Oid view, LOCKMODE lockmode);
+extern Oid	mvr_view_get_file(Oid view);
 extern void mvr_view_check_may_write(const char *command);
 extern void mvr_view_check_unused(Relation view);
 extern int	mvr_view_become_owner(Relation view, Oid *save_userid,
@@ -213,6 +214,7 @@ extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 extern void mvr_change_log_end_read(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
+extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 
 /* ----------
  * capture.c: triggers that fill the change log

@@ -136,19 +136,6 @@ can_store_frontier(Refresh *refresh)
 		(refresh->tracked->frontier.valid || !IsolationUsesXactSnapshot());
 }
 
-static Oid
-get_file(Oid relid)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			file;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
-	ReleaseSysCache(tuple);
-	return file;
-}
-
 static void
 raise_serialization_failure(Refresh *refresh)
 {
@@ -195,7 +182,7 @@ check_snapshot(Refresh *refresh)
 		raise_serialization_failure(refresh);
 	if (RelationIsPopulated(refresh->view) &&
 		(tracked == NULL || !tracked->frontier.valid ||
-		 tracked->file != get_file(tracked->view)) &&
+		 tracked->file != mvr_view_get_file(tracked->view)) &&
 		(is_view_newer(RelationGetRelid(refresh->view)) ||
 		 !mvr_diff_is_current(refresh->view)))
 		raise_serialization_failure(refresh);
@@ -233,7 +220,7 @@ find_contents_fault(Refresh *refresh)
 	reason = mvr_track_find_fault(refresh->stage, tracked);
 	if (reason)
 		return reason;
-	if (tracked->file != get_file(tracked->view))
+	if (tracked->file != mvr_view_get_file(tracked->view))
 		return "the contents were written by another command";
 	if (refresh->stage->strategy == MVR_GROUPS &&
 		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(tracked->state)))
@@ -274,9 +261,9 @@ read_deltas(Refresh *refresh)
  * ----------
  */
 
-/* Let a view that holds back too large a log lose its frontier */
+/* Let a view that holds back too much of a log lose its frontier */
 static void
-expel_view(Oid view)
+expel_view(Oid view, Oid log)
 {
 	MvrTracked *tracked;
 
@@ -284,7 +271,8 @@ expel_view(Oid view)
 	if (!ConditionalLockRelationOid(view, ExclusiveLock))
 		return;
 	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid)
+	if (tracked == NULL || !tracked->frontier.valid ||
+		mvr_change_log_measure(log, &tracked->frontier) / 1024 <= mvr_max_log_size)
 		return;
 	tracked->frontier.valid = false;
 	mvr_catalog_store_view(tracked, false);
@@ -307,7 +295,7 @@ store_frontier(Refresh *refresh)
 
 	tracked->frontier = mvr_frontier_here();
 	tracked->frontier.valid = refresh->may_store;
-	tracked->file = get_file(tracked->view);
+	tracked->file = mvr_view_get_file(tracked->view);
 	mvr_catalog_store_view(tracked, false);
 	CommandCounterIncrement();
 }
@@ -331,7 +319,7 @@ trim_logs(Refresh *refresh)
 		{
 			foreach(lc, mvr_catalog_list_views(source->base))
 				if (lfirst_oid(lc) != refresh->tracked->view)
-					expel_view(lfirst_oid(lc));
+					expel_view(lfirst_oid(lc), source->log);
 			CommandCounterIncrement();
 		}
 		mvr_change_log_trim(source->base);
@@ -584,6 +572,8 @@ run_strategy(Refresh *refresh)
 {
 	bool		is_populated = RelationIsPopulated(refresh->view);
 
+	if (!is_populated && refresh->reason == NULL)
+		refresh->reason = "the view was not populated";
 	switch (refresh->requested)
 	{
 		case REFRESH_FULL:

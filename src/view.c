@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -13,6 +14,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -154,4 +156,18 @@ mvr_view_become_again(int level, Oid userid, int context)
 {
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(userid, context);
+}
+
+/* The file that holds a view's contents: others may have given it a new one */
+Oid
+mvr_view_get_file(Oid view)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	Oid			file;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", view);
+	file = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+	ReleaseSysCache(tuple);
+	return file;
 }
