@@ -565,6 +565,8 @@ sub settle
 sub final_checks
 {
 	my ($self) = @_;
+	# nobody is in the way now but autovacuum
+	$self->step(0, 'do', 'SET lock_timeout = 0');
 	$self->step(0, 'do', 'RESET ROLE');
 	$self->index_lookups($_) for @{ $self->{views} };
 	my $of_views = q(FROM pg_class AS c JOIN pg_index AS i ON i.indrelid = c.oid JOIN pg_class AS x ON x.oid = i.indexrelid JOIN pg_am AS a ON a.oid = x.relam WHERE c.relkind = 'm' AND c.relnamespace = 'randomized'::regnamespace AND a.amname = 'btree');
