@@ -202,7 +202,8 @@ PostgreSQL::Test::Utils::system_log('pg_ctl', 'kill', 'KILL',
 	sql(q(SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep')));
 $killed->finish;
 $node->poll_query_until('postgres', 'SELECT true');
-is(refresh_all(), 'incremental incremental incremental diff', 'after a kill');
+# one view does not show the column
+is(refresh_all(), 'none incremental incremental diff', 'after a kill');
 check_all('after a kill');
 
 # A writer prepared: its changes come when it commits, and over a crash
