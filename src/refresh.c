@@ -272,7 +272,7 @@ expel_view(Oid view, Oid log)
 		return;
 	tracked = mvr_catalog_lookup_view(view);
 	if (tracked == NULL || !tracked->frontier.valid ||
-		mvr_change_log_measure(log, &tracked->frontier) / 1024 <= mvr_max_log_size)
+		mvr_change_log_measure(log, &tracked->frontier) <= (int64) mvr_max_log_size * 1024)
 		return;
 	tracked->frontier.valid = false;
 	mvr_catalog_store_view(tracked, false);
