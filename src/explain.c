@@ -83,6 +83,8 @@ name_strategy(MvrStrategy strategy)
 			return "rows: each changed row of the query is found and written";
 		case MVR_GROUPS:
 			return "groups: each changed group is merged with its state";
+		case MVR_KEYS:
+			return "keys: the rows of each changed key are computed anew";
 		case MVR_RECOMPUTE:
 			break;
 	}
