@@ -811,7 +811,11 @@ void
 mvr_change_log_end_read(List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
+	{
 		tuplestore_end(delta->rows);
+		if (delta->places)
+			tuplestore_end(delta->places);
+	}
 }
 
 /* How many rows, marks among them, would mvr_change_log_read look at? */

@@ -35,8 +35,8 @@
  *
  * In a dependent part old(R) must be a table, not one with weights:
  *	old(R) = rows of new(R) that did not appear, and the rows that went
- * The rows that appeared are known by a primary key, or by where they stand in
- * the state table of a stage.
+ * The rows that appeared are known by a primary key, or by where they stand (see
+ * identify.c; of a stage, in its state table).
  *
  * A replaced range table entry has the columns of what it replaces, under the
  * same numbers, so that nothing else changes; then come columns of ours.
@@ -280,8 +280,8 @@ build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 }
 
 /*
- * old(R) in a dependent part: <columns>, went, and for a stage also <where the
- * row stands>, <is it shown>.  Rows of new(R) that appeared are in it; they go
+ * old(R) in a dependent part: <columns>, went, and if there is no key also <where
+ * the row stands>, <is it shown>.  Rows of new(R) that appeared are in it; they go
  * by the condition that make_old_qual builds.
  */
 static Query *
@@ -293,12 +293,12 @@ build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 
 	mvr_tree_append_target(current, make_bool(false), "went");
 	mvr_tree_append_target(went, make_bool(true), "went");
-	if (delta->stage)
+	if (delta->identity == NULL)
 	{
 		mvr_tree_append_target(current, (Expr *)
 							   makeVar(1, SelfItemPointerAttributeNumber, TIDOID, -1,
 									   InvalidOid, 0), "place");
-		mvr_tree_append_target(current, delta->stage->having ?
+		mvr_tree_append_target(current, delta->stage && delta->stage->having ?
 							   copyObject(delta->stage->having) : make_bool(true), "shown");
 		mvr_tree_append_target(went, (Expr *) makeNullConst(TIDOID, -1, InvalidOid), "place");
 		mvr_tree_append_target(went, make_bool(true), "shown");
@@ -307,40 +307,65 @@ build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 	return mvr_tree_make_union_all(list_make2(current, went));
 }
 
-/* <columns of the item at rti> NOT IN (SELECT <the same> FROM D(R) WHERE weight > 0) */
+/* expr = PARAM, and the subquery's column that it stands for */
 static Expr *
-make_not_in(int rti, List *columns, MvrDelta *delta)
+make_in_test(Query *query, int paramid, Form_pg_attribute att, int rti, AttrNumber attno,
+			 AttrNumber column)
+{
+	Param	   *param = makeNode(Param);
+
+	param->paramkind = PARAM_SUBLINK;
+	param->paramid = paramid;
+	param->paramtype = att->atttypid;
+	param->paramtypmod = att->atttypmod;
+	param->paramcollid = att->attcollation;
+	param->location = -1;
+	mvr_tree_append_target(query, (Expr *) makeVar(1, column, att->atttypid, att->atttypmod,
+												   att->attcollation, 0), "key");
+	return mvr_tree_make_equals(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr,
+								(Expr *) makeVar(rti, attno, att->atttypid, att->atttypmod,
+												 att->attcollation, 0),
+								(Expr *) param, att->attcollation);
+}
+
+/*
+ * <key of the item at rti> NOT IN (SELECT <key> FROM D(R) WHERE weight > 0)
+ * or, without a key,
+ * <place> NOT IN (SELECT place FROM ...)
+ */
+static Expr *
+make_not_appeared(int rti, MvrDelta *delta)
 {
 	Query	   *query = mvr_tree_make_select();
 	SubLink    *link = makeNode(SubLink);
 	List	   *tests = NIL;
-	ListCell   *lc;
+	int			attno = -1;
 
-	mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
-													  delta->nrows));
-	query->jointree->quals = make_comparison(F_INT4GT, make_weight_var(1, delta->weight));
-	foreach(lc, columns)
+	if (delta->places)
+		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->places_name,
+														  delta->places_desc,
+														  delta->nplaces));
+	else
 	{
-		AttrNumber	attno = lfirst_int(lc);
-		AttrNumber	logged = attno > delta->natts ? delta->place : delta->attmap[attno - 1];
-		Form_pg_attribute att = TupleDescAttr(delta->desc, logged - 1);
-		TypeCacheEntry *type = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR);
-		Param	   *param = makeNode(Param);
+		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
+														  delta->nrows));
+		query->jointree->quals = make_comparison(F_INT4GT,
+												 make_weight_var(1, delta->weight));
+	}
+	if (delta->places)
+		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->places_desc, 0), rti,
+										delta->natts + 2, 1));
+	else if (delta->stage)
+		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->desc,
+																delta->place - 1),
+										rti, delta->natts + 2, delta->place));
+	while ((attno = bms_next_member(delta->identity, attno)) >= 0)
+	{
+		AttrNumber	column = delta->attmap[attno - 1];
 
-		param->paramkind = PARAM_SUBLINK;
-		param->paramid = list_length(tests) + 1;
-		param->paramtype = att->atttypid;
-		param->paramtypmod = att->atttypmod;
-		param->paramcollid = att->attcollation;
-		param->location = -1;
-		tests = lappend(tests,
-						mvr_tree_make_equals(type->eq_opr, (Expr *)
-											 makeVar(rti, attno, att->atttypid,
-													 att->atttypmod, att->attcollation, 0),
-											 (Expr *) param, att->attcollation));
-		mvr_tree_append_target(query, (Expr *)
-							   makeVar(1, logged, att->atttypid, att->atttypmod,
-									   att->attcollation, 0), "key");
+		tests = lappend(tests, make_in_test(query, list_length(tests) + 1,
+											TupleDescAttr(delta->desc, column - 1), rti,
+											attno, column));
 	}
 	link->subLinkType = ANY_SUBLINK;
 	link->testexpr = (Node *) make_ands_explicit(tests);
@@ -356,15 +381,8 @@ make_old_qual(int rti, MvrDelta *delta)
 {
 	AttrNumber	natts = delta->natts;
 	Var		   *went = makeVar(rti, natts + 1, BOOLOID, -1, InvalidOid, 0);
-	List	   *columns = NIL;
-	int			attno = -1;
-	Expr	   *stays;
+	Expr	   *stays = make_not_appeared(rti, delta);
 
-	if (delta->stage)
-		columns = list_make1_int(natts + 2);
-	while ((attno = bms_next_member(delta->identity, attno)) >= 0)
-		columns = lappend_int(columns, attno);
-	stays = make_not_in(rti, columns, delta);
 	if (delta->stage && delta->stage->having)
 		stays = make_andclause(list_make2(makeVar(rti, natts + 3, BOOLOID, -1, InvalidOid, 0),
 										  stays));

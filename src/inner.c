@@ -27,16 +27,16 @@ show_writes(void)
 	UpdateActiveSnapshotCommandId();
 }
 
-/* Tell the stages where their states are; they are locked on return */
+/* Tell the stages where their states are, and lock those of inner ones */
 void
-mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked)
+mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked, LOCKMODE lockmode)
 {
 	int			n = 0;
 
 	foreach_ptr(MvrStage, stage, view->inner)
 	{
 		stage->state = list_nth_oid(tracked->states, n++);
-		LockRelationOid(stage->state, RowExclusiveLock);
+		LockRelationOid(stage->state, lockmode);
 	}
 	if (view->strategy == MVR_GROUPS)
 		view->state = list_nth_oid(tracked->states, n);

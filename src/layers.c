@@ -30,6 +30,54 @@
 #include "matview_refresh.h"
 
 /* ----------
+ * Targets
+ * ----------
+ */
+
+static bool
+is_referenced(List *clauses, Index ref)
+{
+	foreach_ptr(SortGroupClause, clause, clauses)
+		if (clause->tleSortGroupRef == ref)
+			return true;
+	return false;
+}
+
+/* Is a target that nobody sees still needed, to sort or for a window? */
+static bool
+is_needed(Query *query, TargetEntry *tle)
+{
+	Index		ref = tle->ressortgroupref;
+
+	if (!tle->resjunk)
+		return true;
+	if (ref == 0)
+		return false;
+	foreach_ptr(WindowClause, window, query->windowClause)
+		if (is_referenced(window->partitionClause, ref) ||
+			is_referenced(window->orderClause, ref))
+			return true;
+	return is_referenced(query->sortClause, ref) ||
+		is_referenced(query->distinctClause, ref);
+}
+
+/* Keep the targets that are seen or needed, and number them */
+static void
+keep_needed_targets(Query *query)
+{
+	List	   *kept = NIL;
+
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		if (!is_needed(query, tle))
+			continue;
+		kept = lappend(kept, tle);
+		tle->resno = list_length(kept);
+	}
+	query->targetList = kept;
+}
+
+/* ----------
  * Between target lists: DISTINCT or LIMIT over all the rest
  * ----------
  */
@@ -43,7 +91,6 @@ make_level_above(Query *query)
 {
 	Query	   *outer = mvr_tree_make_select();
 
-	outer->utilityStmt = NULL;
 	foreach_ptr(TargetEntry, tle, query->targetList)
 	{
 		TargetEntry *copy = makeTargetEntry((Expr *) makeVarFromTargetEntry(1, tle),
@@ -71,6 +118,7 @@ raise_limit(Query *query)
 	query->limitOption = LIMIT_OPTION_COUNT;
 	if (!query->hasDistinctOn)
 		query->sortClause = NIL;
+	keep_needed_targets(outer);
 	return outer;
 }
 
@@ -85,6 +133,7 @@ raise_distinct(Query *query)
 	query->distinctClause = NIL;
 	query->hasDistinctOn = false;
 	query->sortClause = NIL;
+	keep_needed_targets(outer);
 	return outer;
 }
 
@@ -174,33 +223,6 @@ split_mutator(Node *node, SplitContext *context)
 	return expression_tree_mutator(node, split_mutator, context);
 }
 
-static bool
-is_referenced(List *clauses, Index ref)
-{
-	foreach_ptr(SortGroupClause, clause, clauses)
-		if (clause->tleSortGroupRef == ref)
-			return true;
-	return false;
-}
-
-/* Is a target that nobody sees still needed, to sort or for a window? */
-static bool
-is_needed(Query *query, TargetEntry *tle)
-{
-	Index		ref = tle->ressortgroupref;
-
-	if (!tle->resjunk)
-		return true;
-	if (ref == 0)
-		return false;
-	foreach_ptr(WindowClause, window, query->windowClause)
-		if (is_referenced(window->partitionClause, ref) ||
-			is_referenced(window->orderClause, ref))
-			return true;
-	return is_referenced(query->sortClause, ref) ||
-		is_referenced(query->distinctClause, ref);
-}
-
 /* Is there a subquery that is neither in an aggregate nor in a group key? */
 static bool
 sublink_walker(Node *node, Query *query)
@@ -226,7 +248,6 @@ raise_expressions(Query *query, bool is_grouped)
 	Query	   *inner = copyObject(query);
 	Query	   *outer = mvr_tree_make_select();
 	SplitContext context = {inner, is_grouped, 0};
-	List	   *targets = NIL;
 
 	/* the inner query keeps what its own clauses refer to */
 	inner->targetList = NIL;
@@ -268,14 +289,11 @@ raise_expressions(Query *query, bool is_grouped)
 	inner->sortClause = inner->distinctClause = NIL;
 	inner->hasDistinctOn = false;
 	inner->hasTargetSRFs = false;
-	foreach_ptr(TargetEntry, tle, query->targetList)
-		if (is_needed(outer, tle))
-			targets = lappend(targets, copyObject(tle));
-	outer->targetList = (List *) split_mutator((Node *) targets, &context);
+	outer->targetList = copyObject(query->targetList);
+	keep_needed_targets(outer);
+	outer->targetList = (List *) split_mutator((Node *) outer->targetList, &context);
 	outer->windowClause = (List *)
 		split_mutator((Node *) outer->windowClause, &context);
-	for (int i = 0; i < list_length(outer->targetList); i++)
-		((TargetEntry *) list_nth(outer->targetList, i))->resno = i + 1;
 	/* groups are known by their clause: without it, by this */
 	if (inner->targetList == NIL)
 		mvr_tree_append_target(inner, mvr_tree_make_int4(1), "one");

@@ -182,7 +182,13 @@ typedef struct MvrDelta
 	int			natts;			/* length of attmap */
 	AttrNumber	weight;			/* column here */
 	AttrNumber	place;			/* column here, of a stage: tid of a new row */
-	Bitmapset  *identity;		/* attnums that tell new rows apart, or NULL */
+
+	/* which rows appeared, for dependent parts; see identify.c */
+	Bitmapset  *identity;		/* attnums that tell rows apart, or NULL */
+	char	   *places_name;	/* else: tids of the rows, as relation */
+	TupleDesc	places_desc;
+	Tuplestorestate *places;
+	int64		nplaces;
 	int64		nrows;
 	int64		nread;			/* before they were netted */
 } MvrDelta;
@@ -417,6 +423,13 @@ extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
 
 /* ----------
+ * identify.c: which rows of a base table are those that appeared
+ * ----------
+ */
+extern Bitmapset *mvr_identify_lookup_key(Relation base);
+extern void mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta);
+
+/* ----------
  * matview_heap.c: the only writer of view and state storage
  * ----------
  */
@@ -539,7 +552,8 @@ extern void mvr_keyed_fill(const MvrStage *stage, MvrHeap *state);
  * inner.c: the stages below a view's own
  * ----------
  */
-extern void mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked);
+extern void mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked,
+								 LOCKMODE lockmode);
 extern bool mvr_inner_has_states(const MvrStage *view, const MvrTracked *tracked);
 extern void mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked);
 extern bool mvr_inner_apply(MvrStage *view, List **deltas);

@@ -229,15 +229,6 @@ find_contents_fault(Refresh *refresh)
 	return NULL;
 }
 
-static Bitmapset *
-lookup_identity(const MvrStage *stage, Oid base)
-{
-	foreach_ptr(MvrUse, use, stage->uses)
-		if (use->base == base)
-			return use->identity;
-	return NULL;
-}
-
 /* Read what is new to the view; returns a reason if that does not tell all */
 static char *
 read_deltas(Refresh *refresh)
@@ -251,8 +242,9 @@ read_deltas(Refresh *refresh)
 		MvrDelta   *delta = mvr_change_log_read(base, source,
 												&refresh->tracked->frontier, &marked);
 
+		if (delta->nrows > 0 && !marked)
+			mvr_identify_prepare(base, refresh->stage, delta);
 		table_close(base, NoLock);
-		delta->identity = lookup_identity(refresh->stage, source->base);
 		refresh->changes += delta->nrows;
 		refresh->nread += delta->nread;
 		if (delta->nrows > 0)
@@ -558,7 +550,7 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	mvr_inner_set_states(refresh->stage, refresh->tracked);
+	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
 	refresh->mode = "incremental";
 	if (!mvr_inner_apply(refresh->stage, &refresh->deltas))
 	{
