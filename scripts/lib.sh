@@ -459,6 +459,30 @@ quarter_of_memory() {
 		/proc/meminfo
 }
 
+progress() { note "$(printf '[%4d s] %s' "$SECONDS" "$*")"; }
+
+# median NAME -- of the figures under this name in SAMPLES, a file of lines
+# "NAME FIGURE"
+median() {
+	awk -v name="$1" '$1 == name { print $2 }' "$SAMPLES" | sort -g |
+		awk '{ v[NR] = $1 } END {
+			if (NR == 0) exit 1
+			printf "%.3f\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+# summarize_samples -- all of SAMPLES, as rows of a table
+summarize_samples() {
+	sort -k 1,1 -k 2,2g "$SAMPLES" | awk '
+		function flush() {
+			if (n) printf "| %s | %d | %s | %s | %s |\n", name, n, v[1],
+				n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2, v[n]
+			n = 0
+		}
+		$1 != name { flush(); name = $1 }
+		{ v[++n] = $2 }
+		END { flush() }'
+}
+
 # start_reader DIR QUERY -- run a query 500 times a second until stop_reader
 start_reader() {
 	READER_DIR=$1/reader
