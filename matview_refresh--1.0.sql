@@ -20,7 +20,7 @@ COMMENT ON TABLE matview.change_logs IS
 
 CREATE TABLE matview.tracked_views (
     view oid NOT NULL,
-    state oid NOT NULL,
+    states oid[] NOT NULL,
     file oid NOT NULL,
     query_hash bigint NOT NULL,
     frontier pg_snapshot,

@@ -618,7 +618,8 @@ build_delta(Relation base, const MvrSource *source)
 		delta->attmap[attnum - 1] = ++position;
 		TupleDescCopyEntry(delta->desc, position, basedesc, attnum);
 	}
-	TupleDescInitEntry(delta->desc, position + 1, choose_weight_name(basedesc),
+	delta->weight = position + 1;
+	TupleDescInitEntry(delta->desc, delta->weight, choose_weight_name(basedesc),
 					   INT4OID, -1, 0);
 	delta->rows = tuplestore_begin_heap(false, false, work_mem);
 	return delta;
@@ -810,7 +811,11 @@ void
 mvr_change_log_end_read(List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
+	{
 		tuplestore_end(delta->rows);
+		if (delta->places)
+			tuplestore_end(delta->places);
+	}
 }
 
 /* How many rows, marks among them, would mvr_change_log_read look at? */

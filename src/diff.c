@@ -52,7 +52,7 @@ collect_query(const MvrStage *stage, DiffContext *context)
 	if (context->state)
 		mvr_stage_run_groups(stage, collect_group, context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(stage->query), true), NULL,
+		mvr_run_query(mvr_run_query_plan(mvr_delta_query_build_all(stage), true), NULL,
 					  collect_row, context);
 }
 

@@ -275,9 +275,9 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 	return result;
 }
 
-/* CREATE INDEX on one column or expression, as the relation's owner */
+/* CREATE INDEX on columns or an expression, as the relation's owner */
 static Oid
-create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
+create_index(Relation rel, const char *name, List *elems, bool skip_build)
 {
 	IndexStmt  *stmt = makeNode(IndexStmt);
 
@@ -285,7 +285,7 @@ create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
 	stmt->accessMethod = "btree";
-	stmt->indexParams = list_make1(elem);
+	stmt->indexParams = elems;
 	stmt->transformed = true;
 	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
 }
@@ -371,7 +371,7 @@ mvr_heap_create_row_index(Relation view, bool skip_build)
 				extension;
 
 	ObjectAddressSet(index, RelationRelationId,
-					 create_index(view, name, make_index_elem(NULL, (Node *) hash),
+					 create_index(view, name, list_make1(make_index_elem(NULL, (Node *) hash)),
 								  skip_build));
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
@@ -403,26 +403,79 @@ build_state_options(void)
 										   TYPALIGN_INT));
 }
 
-/* Create the state table of a view, without its index */
+/*
+ * Create the state table of a stage of a view, without its indexes; the number
+ * is 0 for the view's own stage.
+ */
 Oid
-mvr_heap_create_state(Relation view, TupleDesc desc)
+mvr_heap_create_state(Relation view, int number, TupleDesc desc)
 {
-	return mvr_catalog_create_table(psprintf("state_%u", RelationGetRelid(view)),
-									desc, build_state_options(),
+	char	   *name = number == 0 ? psprintf("state_%u", RelationGetRelid(view)) :
+		psprintf("state_%u_%d", RelationGetRelid(view), number);
+
+	return mvr_catalog_create_table(name, desc, build_state_options(),
 									RelationGetRelid(view));
 }
 
-/* The index on a state table's hash, by which groups are found */
-Oid
-mvr_heap_create_state_index(Oid state)
+/* Can the keys of a state be indexed, all of them? */
+static bool
+has_sortable_keys(TupleDesc desc, int nkeys)
+{
+	if (nkeys == 0 || nkeys > INDEX_MAX_KEYS)
+		return false;
+	for (int i = 0; i < nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, MVR_STATE_FIXED + i);
+
+		if (!OidIsValid(GetDefaultOpClass(att->atttypid, BTREE_AM_OID)) ||
+			att->attlen == -1)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The indexes of a state table: on the hash, by which its own stage finds rows,
+ * and on the keys, by which queries of other stages may (0: there are none).
+ * Keys that could be too large for an index go without.
+ */
+void
+mvr_heap_create_state_indexes(Oid state, int nkeys)
 {
 	Relation	rel = table_open(state, ShareLock);
-	char	   *name = psprintf("%s_hash_idx", RelationGetRelationName(rel));
-	Oid			index = create_index(rel, name, make_index_elem("hash", NULL), false);
+	List	   *elems = NIL;
 
+	create_index(rel, psprintf("%s_hash_idx", RelationGetRelationName(rel)),
+				 list_make1(make_index_elem("hash", NULL)), false);
+	if (has_sortable_keys(RelationGetDescr(rel), nkeys))
+	{
+		for (int i = 1; i <= nkeys; i++)
+			elems = lappend(elems, make_index_elem(psprintf("key%d", i), NULL));
+		create_index(rel, psprintf("%s_key_idx", RelationGetRelationName(rel)), elems,
+					 false);
+	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
-	return index;
+}
+
+/* The index of a state table on its hash */
+Oid
+mvr_heap_lookup_state_index(Relation state)
+{
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(state))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indkey.values[0] == MVR_STATE_HASH)
+			result = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	if (!OidIsValid(result))
+		elog(ERROR, "state table \"%s\" has no index", RelationGetRelationName(state));
+	return result;
 }
 
 /* Drop a state table or an index of ours, if it is still there */

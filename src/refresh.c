@@ -222,8 +222,7 @@ find_contents_fault(Refresh *refresh)
 		return reason;
 	if (tracked->file != mvr_view_get_file(tracked->view))
 		return "the contents were written by another command";
-	if (refresh->stage->strategy == MVR_GROUPS &&
-		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(tracked->state)))
+	if (!mvr_inner_has_states(refresh->stage, tracked))
 		return "the state table is gone";
 	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(lookup_row_index(refresh)))
 		return "the index that finds rows is gone";
@@ -243,6 +242,8 @@ read_deltas(Refresh *refresh)
 		MvrDelta   *delta = mvr_change_log_read(base, source,
 												&refresh->tracked->frontier, &marked);
 
+		if (delta->nrows > 0 && !marked)
+			mvr_identify_prepare(base, refresh->stage, delta);
 		table_close(base, NoLock);
 		refresh->changes += delta->nrows;
 		refresh->nread += delta->nread;
@@ -339,21 +340,19 @@ add_counts(Refresh *refresh, MvrHeap *view)
 	refresh->deleted += view->deleted;
 }
 
-/* A new, empty state table for a tracked view by groups; else NULL */
+/*
+ * New states for the stages of a tracked view.  Returns that of the view's own,
+ * still empty, if it is by groups; else NULL.
+ */
 static MvrHeap *
-renew_state(Refresh *refresh)
+renew_states(Refresh *refresh)
 {
-	MvrTracked *tracked = refresh->tracked;
-
-	if (tracked == NULL)
+	if (refresh->tracked == NULL)
 		return NULL;
-	mvr_heap_drop(tracked->state);
-	tracked->state = InvalidOid;
+	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked);
 	if (refresh->stage->strategy != MVR_GROUPS)
 		return NULL;
-	tracked->state = mvr_heap_create_state(refresh->view,
-										   mvr_analyze_build_state_desc(refresh->stage));
-	return mvr_heap_open(tracked->state, RowExclusiveLock);
+	return mvr_heap_open(refresh->stage->state, RowExclusiveLock);
 }
 
 /* Close the state after it was filled, and index it */
@@ -364,7 +363,7 @@ finish_state(Refresh *refresh, MvrHeap *state)
 		return;
 	mvr_heap_close(state);
 	CommandCounterIncrement();
-	mvr_heap_create_state_index(refresh->tracked->state);
+	mvr_heap_create_state_indexes(refresh->stage->state, 0);
 }
 
 /*
@@ -388,7 +387,7 @@ run_diff(Refresh *refresh)
 
 	refresh->mode = "diff";
 	CommandCounterIncrement();
-	state = renew_state(refresh);
+	state = renew_states(refresh);
 	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
 	mvr_diff_write(refresh->stage, view, state);
 	add_counts(refresh, view);
@@ -441,13 +440,13 @@ run_rebuild(Refresh *refresh, bool wait)
 	RebuildContext context = {0};
 	Oid			new_index;
 
-	context.state = renew_state(refresh);
+	context.state = renew_states(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
 		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
-					  rebuild_row, &context);
+		mvr_run_query(mvr_run_query_plan(mvr_delta_query_build_all(refresh->stage), true),
+					  NULL, rebuild_row, &context);
 	finish_state(refresh, context.state);
 	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
@@ -505,11 +504,11 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 	}
 	else
 	{
-		MvrHeap    *state = mvr_heap_open(refresh->tracked->state, RowExclusiveLock);
-		List	   *indexes = RelationGetIndexList(state->rel);
+		MvrHeap    *state = mvr_heap_open(refresh->stage->state, RowExclusiveLock);
 
-		mvr_heap_set_index(state, linitial_oid(indexes));
-		fits = mvr_stage_apply_groups(refresh->stage, plan, view, state, refresh->deltas);
+		mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
+		fits = mvr_stage_apply_groups(refresh->stage, plan, view, state, refresh->deltas,
+									  NULL);
 		mvr_heap_close(state);
 	}
 	add_counts(refresh, view);
@@ -551,6 +550,14 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
+	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
+	refresh->mode = "incremental";
+	if (!mvr_inner_apply(refresh->stage, &refresh->deltas))
+	{
+		refresh->reason = "the contents did not fit the changes";
+		run_diff(refresh);
+		return;
+	}
 	plan = mvr_run_query_plan(build_delta_query(refresh),
 							  refresh->stage->strategy == MVR_ROWS);
 	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
@@ -559,7 +566,6 @@ run_incremental(Refresh *refresh)
 		run_concurrent(refresh);
 		return;
 	}
-	refresh->mode = "incremental";
 	if (!apply_deltas(refresh, plan))
 	{
 		refresh->reason = "the contents did not fit the changes";

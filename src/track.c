@@ -145,7 +145,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	tracked->view = RelationGetRelid(view);
 	tracked->query_hash = mvr_mutable_hash(stage->query, stage->reads_settings);
 	if (old)
-		tracked->state = old->state;
+		tracked->states = old->states;
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
@@ -161,12 +161,14 @@ void
 mvr_track_end(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	ListCell   *lc;
 
 	if (tracked == NULL)
 		return;
 	mvr_catalog_delete_view(view);
 	CommandCounterIncrement();
-	mvr_heap_drop(tracked->state);
+	foreach(lc, tracked->states)
+		mvr_heap_drop(lfirst_oid(lc));
 	drop_row_index(view);
 	release_sources(tracked->sources);
 }
