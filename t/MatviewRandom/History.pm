@@ -21,7 +21,7 @@ sub write_history
 	print $out "\n$_;\n" for @MatviewRandom::Runner::SETTINGS;
 	for my $step (@steps)
 	{
-		my @flags = grep { $step->{$_} } qw(idle lax);
+		my @flags = grep { $step->{$_} } qw(idle);
 		push @flags, "-- was $step->{state}" if $step->{state};
 		push @flags, "-- was $step->{mode}" if $step->{mode};
 		print $out "\n-- [$step->{session}] ", join(' ', $step->{kind}, @flags), "\n$step->{sql};\n";

@@ -10,7 +10,6 @@
 #	data	lines of a COPY
 #	oracle	(refresh) query that must return 0, 0, and then the view's row count
 #	check	(refresh) query that must return 0, 0
-#	lax		(refresh) only after an incremental one
 #	count	(refresh) query for the row count, run before and after
 #	idle	(refresh) a second refresh must find nothing to do
 #
@@ -183,7 +182,7 @@ sub run_refresh
 	$step->{changes} = $changes;
 	$self->note_reason($step) if $mode eq 'diff' && $step->{sql} !~ /'diff'/;
 	$state = $self->judge($step, $step->{oracle}, 'contents');
-	$state ||= $self->judge($step, $step->{check}, 'check') if $step->{check} && ($mode eq 'incremental' || !$step->{lax});
+	$state ||= $self->judge($step, $step->{check}, 'check') if $step->{check};
 	return $state if $state ne '';
 	if (defined $before && $mode =~ /^(?:incremental|diff|none)$/)
 	{
