@@ -199,6 +199,23 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 #define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
 #endif
 
+/*
+ * Let a query read a relation for which no rights are asked; the planner looks
+ * at statistics with those of "as", or of the current user.
+ */
+static inline void
+mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *perminfo = addRTEPermissionInfo(&query->rteperminfos, rte);
+
+	perminfo->checkAsUser = as;
+#else
+	(void) query;
+	rte->checkAsUser = as;
+#endif
+}
+
 /* What the executor checks the rights of a query by, and how */
 #if PG_VERSION_NUM >= 160000
 #define mvr_compat_list_rights(query) ((query)->rteperminfos)

@@ -157,6 +157,7 @@ build_stage_outputs(MvrStage *stage)
 	rte->rellockmode = AccessShareLock;
 	rte->inFromCl = true;
 	rte->eref = makeAlias("state", NIL);
+	mvr_compat_read_freely(query, rte, mvr_catalog_get_owner());
 	mvr_tree_append_from(query, rte);
 	foreach_ptr(TargetEntry, tle, stage->outputs)
 		mvr_tree_append_target(query, copyObject(tle->expr), tle->resname);

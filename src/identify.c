@@ -212,6 +212,7 @@ build_search(Relation base, MvrDelta *delta, Bitmapset *with_nulls)
 	rte->rellockmode = AccessShareLock;
 	rte->inFromCl = true;
 	rte->eref = makeAlias("base", NIL);
+	mvr_compat_read_freely(query, rte, InvalidOid);
 	mvr_tree_append_from(query, rte);
 	mvr_tree_append_target(query, (Expr *) makeVar(1, SelfItemPointerAttributeNumber,
 												   TIDOID, -1, InvalidOid, 0), "place");

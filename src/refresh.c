@@ -44,6 +44,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -103,13 +105,35 @@ is_being_written(Oid relid)
 }
 
 /*
+ * Was a relation's pg_class row written by a transaction that the active
+ * snapshot does not see?  A rebuild or TRUNCATE does so, and leaves rows, or
+ * none, for every snapshot.  So do some other commands; then there is a
+ * serialization failure, or a recomputation, without need.
+ */
+static bool
+is_relation_newer(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
+}
+
+/*
  * A refresh called by a statement that is writing a base table sees rows whose
- * triggers have not fired yet.  So it recomputes, and leaves no frontier.
+ * triggers have not fired yet.  So it recomputes, and leaves no frontier.  A
+ * base table that was truncated after the snapshot was taken looks empty in it,
+ * and that is in no change log that the snapshot sees.
  */
 static char *
-find_base_being_written(MvrTracked *tracked)
+find_base_fault(Refresh *refresh)
 {
-	foreach_ptr(MvrSource, source, tracked->sources)
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
 	{
 		List	   *members = list_make1_oid(source->base);
 		ListCell   *lc;
@@ -117,9 +141,18 @@ find_base_being_written(MvrTracked *tracked)
 		if (has_subclass(source->base))
 			members = find_all_inheritors(source->base, AccessShareLock, NULL);
 		foreach(lc, members)
-			if (is_being_written(lfirst_oid(lc)))
+		{
+			Oid			member = lfirst_oid(lc);
+
+			refresh->may_store = false;
+			if (is_being_written(member))
 				return psprintf("a statement that writes \"%s\" is still running",
-								get_rel_name(lfirst_oid(lc)));
+								get_rel_name(member));
+			if (IsolationUsesXactSnapshot() && is_relation_newer(member))
+				return psprintf("\"%s\" was rewritten after the transaction took its snapshot",
+								get_rel_name(member));
+			refresh->may_store = true;
+		}
 	}
 	return NULL;
 }
@@ -148,25 +181,6 @@ raise_serialization_failure(Refresh *refresh)
 }
 
 /*
- * Was the view's pg_class row written by a transaction that the active snapshot
- * does not see?  A rebuild does so, and leaves rows that every snapshot sees.
- * So do some other commands; then the caller is refused without need.
- */
-static bool
-is_view_newer(Oid view)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
-	TransactionId xmin;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", view);
-	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
-	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
-		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
-}
-
-/*
  * A snapshot taken before the last refresh knows less than the view.  Without
  * a frontier to ask, ask the view's files and rows.
  */
@@ -183,7 +197,7 @@ check_snapshot(Refresh *refresh)
 	if (RelationIsPopulated(refresh->view) &&
 		(tracked == NULL || !tracked->frontier.valid ||
 		 tracked->file != mvr_view_get_file(tracked->view)) &&
-		(is_view_newer(RelationGetRelid(refresh->view)) ||
+		(is_relation_newer(RelationGetRelid(refresh->view)) ||
 		 !mvr_diff_is_current(refresh->view)))
 		raise_serialization_failure(refresh);
 }
@@ -202,13 +216,12 @@ static char *
 find_contents_fault(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
-	char	   *reason = find_base_being_written(tracked);
+	bool		may_store = refresh->may_store;
+	char	   *reason = find_base_fault(refresh);
 
+	refresh->may_store &= may_store;
 	if (reason)
-	{
-		refresh->may_store = false;
 		return reason;
-	}
 	if (!tracked->frontier.valid)
 		return refresh->reason ? refresh->reason :
 			"what the view has consumed is not known";
@@ -482,33 +495,28 @@ run_recompute(Refresh *refresh)
 		run_rebuild(refresh, true);
 }
 
-static Query *
-build_delta_query(Refresh *refresh)
-{
-	return refresh->stage->strategy == MVR_ROWS ?
-		mvr_delta_query_build_rows(refresh->stage, refresh->deltas) :
-		mvr_delta_query_build_groups(refresh->stage, refresh->deltas);
-}
-
-/* Apply the deltas; false if the view did not hold what they say it held */
+/* Apply the deltas to the view's own stage; false if they did not fit */
 static bool
-apply_deltas(Refresh *refresh, PlannedStmt *plan)
+apply_to_view(Refresh *refresh, List *deltas)
 {
+	MvrStage   *stage = refresh->stage;
 	MvrHeap    *view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	PlannedStmt *plan;
 	bool		fits;
 
-	if (refresh->stage->strategy == MVR_ROWS)
+	if (stage->strategy == MVR_ROWS)
 	{
+		plan = mvr_run_query_plan(mvr_delta_query_build_rows(stage, deltas), true);
 		mvr_heap_set_index(view, lookup_row_index(refresh));
-		fits = mvr_stage_apply_rows(refresh->stage, plan, view, refresh->deltas);
+		fits = mvr_stage_apply_rows(stage, plan, view, deltas);
 	}
 	else
 	{
-		MvrHeap    *state = mvr_heap_open(refresh->stage->state, RowExclusiveLock);
+		MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
 
+		plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, deltas), false);
 		mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
-		fits = mvr_stage_apply_groups(refresh->stage, plan, view, state, refresh->deltas,
-									  NULL);
+		fits = mvr_stage_apply_groups(stage, plan, view, state, deltas, NULL);
 		mvr_heap_close(state);
 	}
 	add_counts(refresh, view);
@@ -516,26 +524,160 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 	return fits;
 }
 
+/* ----------
+ * Is it worth it?
+ * ----------
+ */
+
+/*
+ * What the planner thinks a stage costs: its delta, and what has to be computed
+ * anew.  Sets the number of rows that come out.
+ */
+static double
+estimate_stage(MvrStage *stage, List *deltas, double *nrows)
+{
+	PlannedStmt *plan = mvr_run_query_plan(stage->strategy == MVR_ROWS ?
+										   mvr_delta_query_build_rows(stage, deltas) :
+										   mvr_delta_query_build_groups(stage, deltas), false);
+	double		cost = plan->planTree->total_cost;
+
+	*nrows = plan->planTree->plan_rows;
+	if (stage->strategy == MVR_KEYS || (stage->strategy == MVR_GROUPS && !stage->is_merged))
+	{
+		MvrStageKey *key = mvr_stage_key_begin(stage);
+
+		plan = mvr_run_query_plan(mvr_delta_query_build_contents(stage, key->desc, "wanted",
+																*nrows, false), false);
+		cost += plan->planTree->total_cost;
+		*nrows = plan->planTree->plan_rows;
+	}
+	return cost;
+}
+
 /* Would a rebuild cost less than applying the deltas? */
 static bool
-is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
+is_rebuild_cheaper(Refresh *refresh)
 {
 	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
+	List	   *deltas = list_copy(refresh->deltas);
+	double		delta_cost = 0;
+	double		full_cost;
+	double		nrows;
 
+	foreach_ptr(MvrStage, stage, refresh->stage->inner)
+	{
+		MvrDelta   *guess;
+
+		if (!mvr_delta_query_has_changed(stage, deltas))
+			continue;
+		delta_cost += estimate_stage(stage, deltas, &nrows);
+		/* a row goes for each that appears */
+		guess = mvr_stage_make_delta(stage);
+		guess->nrows = 2 * nrows;
+		deltas = lappend(deltas, guess);
+	}
 	/* what is written: an index search and an update, against an append */
-	double		delta_cost = delta->planTree->total_cost +
-		delta->planTree->plan_rows * 3 * random_page_cost * 0.1;
-	double		full_cost = full->planTree->total_cost +
+	delta_cost += estimate_stage(refresh->stage, deltas, &nrows);
+	delta_cost += nrows * 3 * random_page_cost * 0.1;
+	full_cost = full->planTree->total_cost +
 		full->planTree->plan_rows * (cpu_tuple_cost * 4);
-
 	return full_cost < delta_cost;
+}
+
+/* ----------
+ * Applying the changes
+ * ----------
+ */
+
+/* Apply the deltas of base tables to all stages; false if one did not fit */
+static bool
+apply_deltas(Refresh *refresh)
+{
+	List	   *deltas = list_copy(refresh->deltas);
+	int			nbases = list_length(deltas);
+	bool		fits = mvr_inner_apply(refresh->stage, &deltas);
+
+	if (fits && mvr_delta_query_has_changed(refresh->stage, deltas))
+		fits = apply_to_view(refresh, deltas);
+	mvr_change_log_end_read(list_copy_tail(deltas, nbases));
+	return fits;
+}
+
+/*
+ * Can a delta query see rows together that never were there together?  It
+ * reads one table as it is and another as it was.  Then an expression may fail
+ * that never does in the view's query.
+ */
+static bool
+can_mix_states(Refresh *refresh)
+{
+	foreach_ptr(MvrUse, use, refresh->stage->uses)
+		if (use->is_dependent)
+			return true;
+	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
+}
+
+/* Is this an error of the data, and not of the server or the session? */
+static bool
+is_data_error(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
+		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* PL/pgSQL RAISE */
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Apply the deltas.  An error of the data ends a subtransaction only; a
+ * recomputation then finds out whether the view's query fails too.  Returns
+ * NULL, or the reason why the view must be recomputed.
+ */
+static char *
+try_apply_deltas(Refresh *refresh)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = "the contents did not fit the changes";
+
+	if (!can_mix_states(refresh))
+		return apply_deltas(refresh) ? NULL : reason;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (apply_deltas(refresh))
+			reason = NULL;
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (!is_data_error(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		reason = psprintf("the changes could not be computed: %s", error->message);
+	}
+	PG_END_TRY();
+	return reason;
 }
 
 static void
 run_incremental(Refresh *refresh)
 {
 	char	   *reason = find_contents_fault(refresh);
-	PlannedStmt *plan;
 
 	if (reason == NULL)
 		reason = read_deltas(refresh);
@@ -551,26 +693,16 @@ run_incremental(Refresh *refresh)
 		return;
 	}
 	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
-	refresh->mode = "incremental";
-	if (!mvr_inner_apply(refresh->stage, &refresh->deltas))
-	{
-		refresh->reason = "the contents did not fit the changes";
-		run_diff(refresh);
-		return;
-	}
-	plan = mvr_run_query_plan(build_delta_query(refresh),
-							  refresh->stage->strategy == MVR_ROWS);
-	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
+	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
 		run_concurrent(refresh);
 		return;
 	}
-	if (!apply_deltas(refresh, plan))
-	{
-		refresh->reason = "the contents did not fit the changes";
+	refresh->mode = "incremental";
+	refresh->reason = try_apply_deltas(refresh);
+	if (refresh->reason)
 		run_diff(refresh);
-	}
 }
 
 static void
