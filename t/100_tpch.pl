@@ -19,12 +19,12 @@ use MatviewRandom::Dice;
 
 my $SF = 0.01;
 my $SHARE = 0.004;		# of the orders, in one refresh stream
-my $CYCLES = $ENV{MVR_CYCLES} // 45;
+my $CYCLES = $ENV{MVR_CYCLES} // 36;
 my $dir = "$FindBin::RealBin/../bench/tpch";
 
 my $node = PostgreSQL::Test::Cluster->new('tpch');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "fsync = off\nautovacuum_naptime = 5s\njit = off\nwork_mem = '32MB'\n");
+$node->append_conf('postgresql.conf', "fsync = off\nautovacuum_naptime = 5s\njit = off\nlog_statement = none\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION matview_refresh');
 for my $file (qw(schema generate load keys views))
@@ -234,14 +234,14 @@ for my $cycle (1 .. $CYCLES)
 	{
 		$streams++;
 		@changes = ("CALL generate.rf1($streams, $SHARE)", "CALL generate.rf2($streams, $SHARE)");
-		$judge->run($_) for @changes;
+		$judge->change($_) for @changes;
 		$sound = $judge->refresh_all("refresh streams $streams", must_be_incremental => 1);
 	}
 	else
 	{
 		push @changes, map { change_sql() } 1 .. 4 + roll(8);
 		push @changes, @RESTORE if $cycle % 3 == 0;
-		$judge->run($_) for @changes;
+		$judge->change($_) for @changes;
 		$sound = $judge->refresh_all("random changes, cycle $cycle");
 	}
 	diag "changes of cycle $cycle:\n", map { "$_;\n" } @changes if !$sound;

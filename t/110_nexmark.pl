@@ -23,7 +23,7 @@ my $dir = "$FindBin::RealBin/nexmark";
 
 my $node = PostgreSQL::Test::Cluster->new('nexmark');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-$node->append_conf('postgresql.conf', "fsync = off\nautovacuum_naptime = 5s\njit = off\n");
+$node->append_conf('postgresql.conf', "fsync = off\nautovacuum_naptime = 5s\njit = off\nlog_statement = none\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION matview_refresh');
 sub run_file
@@ -84,7 +84,7 @@ for my $cycle (1 .. $CYCLES)
 	# every third cycle only adds
 	push @changes, map { weighted(map { @$_[ 1, 0 ] } @CHANGES) } 1 .. 2 + roll(8) if $cycle % 3;
 	$_ = ref $_ ? $_->() : $_ for @changes;
-	$judge->run($_) for @changes;
+	$judge->change($_) for @changes;
 	$judge->refresh_all("cycle $cycle", must_be_incremental => 1) or diag "changes of cycle $cycle:\n", map { "$_;\n" } @changes;
 }
 $judge->report;

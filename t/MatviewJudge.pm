@@ -38,6 +38,15 @@ sub run
 	return $self->{dbh}->do($sql);
 }
 
+# A change, which may meet a row that has its key already
+sub change
+{
+	my ($self, $sql) = @_;
+	return if eval { $self->run($sql); 1 };
+	die "$sql: $@" if $self->{dbh}->state !~ /^23/;
+	return;
+}
+
 sub rows
 {
 	my ($self, $sql) = @_;
