@@ -24,6 +24,7 @@ use MatviewRandom;
 use MatviewRandom::History;
 
 my $REFRESHES = 5000;
+my $SECONDS = 100;				# no more even for so many
 my $INCREMENTAL_SHARE = 0.25;
 my $MAX_FAILURES = 20;
 
@@ -159,10 +160,10 @@ else
 	my $seed = $seconds ? 100000 + int($start) % 1000000 * 1000 : 1;
 	while ($failures < $MAX_FAILURES)
 	{
-		last if $seconds ? time - $start > $seconds : ($total{refreshes} // 0) >= $REFRESHES;
+		last if time - $start > ($seconds // $SECONDS) || (!$seconds && ($total{refreshes} // 0) >= $REFRESHES);
 		run_seed($seed++);
 	}
-	cmp_ok($total{refreshes}, '>=', $REFRESHES, "$total{refreshes} refreshes") if !$seconds;
+	cmp_ok($total{refreshes}, '>=', $REFRESHES / 5, "$total{refreshes} refreshes");
 	my $share = ($total{'mode incremental'} // 0) / ($total{refreshes} || 1);
 	cmp_ok($share, '>=', $INCREMENTAL_SHARE, sprintf 'share of incremental refreshes: %.2f', $share) if !$core;
 }
