@@ -75,7 +75,8 @@ add_key(MvrStage *stage, Expr *expr, SortGroupClause *clause)
 	key->type = exprType((Node *) expr);
 	key->typmod = exprTypmod((Node *) expr);
 	key->collation = exprCollation((Node *) expr);
-	key->is_image_equal = is_image_equal(key->type, key->typmod, key->collation);
+	key->is_image_equal = is_image_equal(key->type, key->typmod, key->collation) ||
+		(key->type == NUMERICOID && bms_num_members(mvr_scale_infer(expr)) == 1);
 	if (!key->is_image_equal)
 		stage->is_merged = false;
 	stage->keys = lappend(stage->keys, key);
@@ -123,7 +124,10 @@ make_state_var(const MvrStage *stage, int index)
 							column->aggregate->aggcollid, 0);
 }
 
-/* Scale of the values of a numeric sum: what the sum shows depends on it */
+/*
+ * Scale of the values of a numeric sum, if it does not follow from the
+ * expression: what the sum shows depends on it.
+ */
 static void
 ensure_scale_columns(MvrStage *stage, Expr *arg, Expr *filter, int count)
 {
@@ -137,9 +141,74 @@ ensure_scale_columns(MvrStage *stage, Expr *arg, Expr *filter, int count)
 				  count, InvalidOid);
 }
 
+static Expr *
+make_is_positive(MvrStage *stage, int column)
+{
+	return mvr_tree_make_call(F_INT8GT, BOOLOID,
+							  list_make2(make_state_var(stage, column),
+										 mvr_tree_make_int8(0)));
+}
+
+/* count(arg) FILTER (WHERE scale(arg) = scale) */
+static int
+ensure_scale_count(MvrStage *stage, Expr *arg, Expr *filter, int scale)
+{
+	Expr	   *has_scale = mvr_tree_make_call(F_INT4EQ, BOOLOID,
+											   list_make2(mvr_tree_make_call(F_SCALE, INT4OID,
+																			 list_make1(arg)),
+														  mvr_tree_make_int4(scale)));
+
+	if (filter)
+		has_scale = make_andclause(list_make2(filter, has_scale));
+	return ensure_column(stage, MVR_MERGE_COUNT,
+						 mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg, has_scale), 0,
+						 InvalidOid);
+}
+
+static Expr *
+make_rounded(MvrStage *stage, int sum, int scale)
+{
+	return mvr_tree_make_call(F_ROUND_NUMERIC_INT4, NUMERICOID,
+							  list_make2(make_state_var(stage, sum),
+										 mvr_tree_make_int4(scale)));
+}
+
+/*
+ * The value of a numeric sum, with as many digits as it must show.  The state
+ * may have more: it keeps those of values that are gone.
+ */
+static Expr *
+build_scaled_sum(MvrStage *stage, Expr *arg, Expr *filter, int count, int sum)
+{
+	Bitmapset  *scales = mvr_scale_infer(arg);
+	int			scale = bms_next_member(scales, -1);
+	Expr	   *value;
+
+	if (scales == NULL || bms_num_members(scales) > 4)
+	{
+		ensure_scale_columns(stage, arg, filter, count);
+		return make_state_var(stage, sum);
+	}
+	if (bms_num_members(scales) == 1)
+		return make_state_var(stage, sum);
+	value = make_rounded(stage, sum, scale);
+	while ((scale = bms_next_member(scales, scale)) >= 0)
+	{
+		Expr	   *shown = mvr_tree_make_case(make_is_positive(stage,
+																ensure_scale_count(stage, arg,
+																				   filter,
+																				   scale)),
+											   make_rounded(stage, sum, scale));
+
+		((CaseExpr *) shown)->defresult = value;
+		value = shown;
+	}
+	return value;
+}
+
 /*
  * The output of sum(arg) or avg(arg) from state columns
- *	count(arg), sum(arg) [, min(scale(arg)), max(scale(arg))]
+ *	count(arg), sum(arg) [, what tells the scale of the values]
  * as the final functions in core's numeric.c compute it.
  */
 static Expr *
@@ -148,27 +217,23 @@ build_sum(MvrStage *stage, Aggref *agg, Oid sumfunc, Oid sumtype, bool is_avg)
 	Expr	   *arg = ((TargetEntry *) linitial(agg->args))->expr;
 	int			count = ensure_column(stage, MVR_MERGE_COUNT,
 									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg,
-													 agg->aggfilter), 0, InvalidOid);
+															  agg->aggfilter), 0, InvalidOid);
 	Aggref	   *sumagg = mvr_tree_make_aggregate(sumfunc, sumtype, arg, agg->aggfilter);
 	int			sum = ensure_column(stage, MVR_MERGE_SUM, sumagg, count, InvalidOid);
-	Expr	   *value = make_state_var(stage, sum);
-	Expr	   *any;
+	Expr	   *value = linitial_oid(agg->aggargtypes) == NUMERICOID ?
+		build_scaled_sum(stage, arg, agg->aggfilter, count, sum) :
+		make_state_var(stage, sum);
 
-	if (linitial_oid(agg->aggargtypes) == NUMERICOID &&
-		exprTypmod((Node *) arg) < (int32) VARHDRSZ)
-		ensure_scale_columns(stage, arg, agg->aggfilter, count);
 	if (is_avg)
 	{
 		if (sumtype == INT8OID)
 			value = mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID, list_make1(value));
 		value = mvr_tree_make_call(F_NUMERIC_DIV, NUMERICOID,
-						  list_make2(value,
-									 mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID,
-											   list_make1(make_state_var(stage, count)))));
+								   list_make2(value,
+											  mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID,
+																 list_make1(make_state_var(stage, count)))));
 	}
-	any = mvr_tree_make_call(F_INT8GT, BOOLOID,
-					list_make2(make_state_var(stage, count), mvr_tree_make_int8(0)));
-	return mvr_tree_make_case(any, value);
+	return mvr_tree_make_case(make_is_positive(stage, count), value);
 }
 
 /*

@@ -55,6 +55,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
@@ -84,6 +85,18 @@ make_bool(bool value)
 {
 	return (Expr *) makeBoolConst(value, false);
 }
+
+/*
+ * Rows of an item that can matter: those whose columns have values that occur
+ * in a delta.  Both lists have attribute numbers, of the item and of the
+ * delta's ephemeral relation.
+ */
+typedef struct Keys
+{
+	MvrDelta   *delta;
+	List	   *attnos;
+	List	   *columns;
+} Keys;
 
 /* ----------
  * What has changed
@@ -252,20 +265,149 @@ build_delta_relation(MvrDelta *delta)
 	return query;
 }
 
+/* expr = PARAM, and the subquery's column that it stands for */
+static Expr *
+make_in_test(Query *query, int paramid, Form_pg_attribute att, int rti, AttrNumber attno,
+			 AttrNumber column)
+{
+	Param	   *param = makeNode(Param);
+
+	param->paramkind = PARAM_SUBLINK;
+	param->paramid = paramid;
+	param->paramtype = att->atttypid;
+	param->paramtypmod = att->atttypmod;
+	param->paramcollid = att->attcollation;
+	param->location = -1;
+	mvr_tree_append_target(query, (Expr *) makeVar(1, column, att->atttypid, att->atttypmod,
+												   att->attcollation, 0), "key");
+	return mvr_tree_make_equals(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr,
+								(Expr *) makeVar(rti, attno, att->atttypid, att->atttypmod,
+												 att->attcollation, 0),
+								(Expr *) param, att->attcollation);
+}
+
+static Expr *
+make_in(Query *query, List *tests)
+{
+	SubLink    *link = makeNode(SubLink);
+
+	link->subLinkType = ANY_SUBLINK;
+	link->testexpr = (Node *) make_ands_explicit(tests);
+	link->operName = list_make1(makeString("="));
+	link->subselect = (Node *) query;
+	link->location = -1;
+	return (Expr *) link;
+}
+
+/* <columns of the item at rti> IN (SELECT <columns> FROM delta) */
+static Node *
+make_key_filter(int rti, Keys *keys)
+{
+	Query	   *query = mvr_tree_make_select();
+	List	   *tests = NIL;
+	ListCell   *lc;
+	int			n = 0;
+
+	mvr_tree_append_from(query, mvr_tree_make_enr_rte(keys->delta->name, keys->delta->desc,
+													  keys->delta->nrows));
+	foreach(lc, keys->attnos)
+	{
+		AttrNumber	column = list_nth_int(keys->columns, n++);
+
+		tests = lappend(tests, make_in_test(query, n,
+											TupleDescAttr(keys->delta->desc, column - 1),
+											rti, lfirst_int(lc), column));
+	}
+	return (Node *) make_in(query, tests);
+}
+
+/*
+ * <key of the item at rti> NOT IN (SELECT <key> FROM D(R) WHERE weight > 0)
+ * or, without a key,
+ * <place> NOT IN (SELECT place FROM ...)
+ */
+static Expr *
+make_not_appeared(int rti, MvrDelta *delta, AttrNumber place)
+{
+	Query	   *query = mvr_tree_make_select();
+	List	   *tests = NIL;
+	int			attno = -1;
+
+	if (delta->places)
+		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->places_name,
+														  delta->places_desc,
+														  delta->nplaces));
+	else
+	{
+		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
+														  delta->nrows));
+		query->jointree->quals = make_comparison(F_INT4GT,
+												 make_weight_var(1, delta->weight));
+	}
+	if (delta->places)
+		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->places_desc, 0), rti,
+										place, 1));
+	else if (delta->stage)
+		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->desc,
+																delta->place - 1),
+										rti, place, delta->place));
+	while ((attno = bms_next_member(delta->identity, attno)) >= 0)
+	{
+		AttrNumber	column = delta->attmap[attno - 1];
+
+		tests = lappend(tests, make_in_test(query, list_length(tests) + 1,
+											TupleDescAttr(delta->desc, column - 1), rti,
+											attno, column));
+	}
+	return make_notclause(make_in(query, tests));
+}
+
+/* Columns of a stage's output stand for expressions over its state */
+static Keys *
+map_keys(MvrDelta *delta, Keys *keys)
+{
+	Keys	   *mapped = palloc(sizeof(Keys));
+	ListCell   *lc;
+
+	if (delta->stage == NULL)
+		return keys;
+	*mapped = *keys;
+	mapped->attnos = NIL;
+	foreach(lc, keys->attnos)
+		mapped->attnos = lappend_int(mapped->attnos,
+									 castNode(Var, ((TargetEntry *)
+													list_nth(delta->stage->outputs,
+															 lfirst_int(lc) - 1))->expr)->varattno);
+	return mapped;
+}
+
+/* Let a query of build_current() have the rows of some keys only */
+static void
+set_key_filter(Query *current, MvrDelta *delta, Keys *keys)
+{
+	Node	   *having = delta->stage ? copyObject((Node *) delta->stage->having) : NULL;
+
+	current->jointree->quals = mvr_tree_and(list_make2(having,
+													   make_key_filter(1, map_keys(delta, keys))));
+	current->hasSubLinks = true;
+}
+
 /*
  * old(R) for a linear item: <columns>, weight.  Current rows, and the delta
  * undone.  The second arm has a condition that is always true: with one, the
  * planner leaves it a subquery, and so can search an index for the first.
  */
 static Query *
-build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home)
+build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home, Keys *keys)
 {
 	Var		   *weight;
 	Query	   *current = build_current(rte, delta, home);
 	Query	   *undone = build_changes(delta, &weight);
 	Expr	   *one = mvr_tree_make_int4(1);
 
-	if (delta->stage && delta->stage->having)
+	if (keys)
+		set_key_filter(current, delta, keys);
+	else if (delta->stage && delta->stage->having)
 	{
 		CaseExpr   *visible = (CaseExpr *)
 			mvr_tree_make_case((Expr *) copyObject(delta->stage->having), one);
@@ -278,6 +420,24 @@ build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 	mvr_tree_append_target(undone, mvr_tree_make_call(F_INT4UM, INT4OID, list_make1(weight)),
 						   "weight");
 	return mvr_tree_make_union_all(list_make2(current, undone));
+}
+
+/*
+ * The rows of old(R) that have the keys, in a dependent part: <columns>
+ */
+static Query *
+build_old_keyed(RangeTblEntry *rte, MvrDelta *delta, Query *home, Keys *keys)
+{
+	Var		   *weight;
+	Query	   *current = build_current(rte, delta, home);
+	Query	   *went = build_changes(delta, &weight);
+
+	set_key_filter(current, delta, keys);
+	current->jointree->quals =
+		mvr_tree_and(list_make2(current->jointree->quals,
+								make_not_appeared(1, delta, SelfItemPointerAttributeNumber)));
+	went->jointree->quals = make_comparison(F_INT4LT, weight);
+	return mvr_tree_make_union_all(list_make2(current, went));
 }
 
 /*
@@ -308,81 +468,13 @@ build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 	return mvr_tree_make_union_all(list_make2(current, went));
 }
 
-/* expr = PARAM, and the subquery's column that it stands for */
-static Expr *
-make_in_test(Query *query, int paramid, Form_pg_attribute att, int rti, AttrNumber attno,
-			 AttrNumber column)
-{
-	Param	   *param = makeNode(Param);
-
-	param->paramkind = PARAM_SUBLINK;
-	param->paramid = paramid;
-	param->paramtype = att->atttypid;
-	param->paramtypmod = att->atttypmod;
-	param->paramcollid = att->attcollation;
-	param->location = -1;
-	mvr_tree_append_target(query, (Expr *) makeVar(1, column, att->atttypid, att->atttypmod,
-												   att->attcollation, 0), "key");
-	return mvr_tree_make_equals(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr,
-								(Expr *) makeVar(rti, attno, att->atttypid, att->atttypmod,
-												 att->attcollation, 0),
-								(Expr *) param, att->attcollation);
-}
-
-/*
- * <key of the item at rti> NOT IN (SELECT <key> FROM D(R) WHERE weight > 0)
- * or, without a key,
- * <place> NOT IN (SELECT place FROM ...)
- */
-static Expr *
-make_not_appeared(int rti, MvrDelta *delta)
-{
-	Query	   *query = mvr_tree_make_select();
-	SubLink    *link = makeNode(SubLink);
-	List	   *tests = NIL;
-	int			attno = -1;
-
-	if (delta->places)
-		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->places_name,
-														  delta->places_desc,
-														  delta->nplaces));
-	else
-	{
-		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
-														  delta->nrows));
-		query->jointree->quals = make_comparison(F_INT4GT,
-												 make_weight_var(1, delta->weight));
-	}
-	if (delta->places)
-		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->places_desc, 0), rti,
-										delta->natts + 2, 1));
-	else if (delta->stage)
-		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->desc,
-																delta->place - 1),
-										rti, delta->natts + 2, delta->place));
-	while ((attno = bms_next_member(delta->identity, attno)) >= 0)
-	{
-		AttrNumber	column = delta->attmap[attno - 1];
-
-		tests = lappend(tests, make_in_test(query, list_length(tests) + 1,
-											TupleDescAttr(delta->desc, column - 1), rti,
-											attno, column));
-	}
-	link->subLinkType = ANY_SUBLINK;
-	link->testexpr = (Node *) make_ands_explicit(tests);
-	link->operName = list_make1(makeString("="));
-	link->subselect = (Node *) query;
-	link->location = -1;
-	return make_notclause((Expr *) link);
-}
-
 /* The condition that makes build_old_table's rows those of old(R) */
 static Node *
 make_old_qual(int rti, MvrDelta *delta)
 {
 	AttrNumber	natts = delta->natts;
 	Var		   *went = makeVar(rti, natts + 1, BOOLOID, -1, InvalidOid, 0);
-	Expr	   *stays = make_not_appeared(rti, delta);
+	Expr	   *stays = make_not_appeared(rti, delta, natts + 2);
 
 	if (delta->stage && delta->stage->having)
 		stays = make_andclause(list_make2(makeVar(rti, natts + 3, BOOLOID, -1, InvalidOid, 0),
@@ -401,6 +493,8 @@ typedef struct Place
 {
 	char	   *mark;
 	bool		is_linear;
+	RangeTblEntry *rte;			/* what it reads, in the query that was marked */
+	int			rti;			/* of a linear item */
 } Place;
 
 typedef struct Places
@@ -413,9 +507,12 @@ typedef struct Places
 static void mark_query(Query *query, bool is_linear, Places *places);
 
 static void
-mark_place(RangeTblEntry *rte, bool is_linear, Places *places)
+mark_place(RangeTblEntry *rte, int rti, bool is_linear, Places *places)
 {
 	Place	   *place = palloc(sizeof(Place));
+
+	place->rte = rte;
+	place->rti = rti;
 
 	place->mark = psprintf("place %d", list_length(places->dependent) +
 						   list_length(places->linear) + 1);
@@ -454,11 +551,11 @@ mark_item(Query *query, int rti, bool is_linear, Places *places)
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 
 	if (lookup_delta(places->context, rte))
-		mark_place(rte, is_linear, places);
+		mark_place(rte, rti, is_linear, places);
 	else if (rte->rtekind == RTE_SUBQUERY && is_linear && !rte->lateral)
 	{
 		if (has_changed(rte->subquery, places->context))
-			mark_place(rte, true, places);
+			mark_place(rte, rti, true, places);
 	}
 	else if (rte->rtekind == RTE_SUBQUERY)
 		mark_query(rte->subquery, false, places);
@@ -605,9 +702,9 @@ build_old_subquery(Query *subquery, Context *context)
 	return mvr_tree_make_union_all(list_make2(current, delta));
 }
 
-/* Let a place read what was there */
+/* Let a place read what was there; only what has the keys, if there are some */
 static void
-set_old(Query *query, Place *place, Context *context)
+set_old(Query *query, Place *place, Keys *keys, Context *context)
 {
 	Query	   *owner;
 	int			rti;
@@ -622,11 +719,13 @@ set_old(Query *query, Place *place, Context *context)
 		replace_rte(owner, rti, build_old_subquery(rte->subquery, context));
 	else if (place->is_linear)
 	{
-		replace_rte(owner, rti, build_old_weighted(rte, delta, owner));
-		if (delta->stage && delta->stage->having)
+		replace_rte(owner, rti, build_old_weighted(rte, delta, owner, keys));
+		if (keys == NULL && delta->stage && delta->stage->having)
 			add_item_qual(owner, rti, make_comparison(F_INT4NE,
 													  make_weight_var(rti, delta->natts + 1)));
 	}
+	else if (keys)
+		replace_rte(owner, rti, build_old_keyed(rte, delta, owner, keys));
 	else
 	{
 		replace_rte(owner, rti, build_old_table(rte, delta, owner));
@@ -708,9 +807,13 @@ resolve(Query *query, Context *context)
 typedef struct Focus
 {
 	Context    *context;
+	Query	   *term;			/* whose rows are touched */
 	Place	   *place;
 	bool		failed;			/* not understood: everything is touched */
 	Bitmapset  *removed;		/* joins of this level that are none any more */
+	Query	   *level;			/* where the place was found, as rti */
+	int			rti;
+	Keys	   *keys;			/* what is asked of it, see find_keys */
 } Focus;
 
 static bool focus_query(Query *query, Focus *focus);
@@ -753,6 +856,8 @@ focus_item(Query *query, RangeTblRef *ref, Focus *focus, Bitmapset **usable)
 
 	if (is_marked(rte, focus->place->mark))
 	{
+		focus->level = query;
+		focus->rti = ref->rtindex;
 		replace_rte(query, ref->rtindex,
 					build_delta_relation(lookup_delta(focus->context, rte)));
 		*usable = bms_make_singleton(ref->rtindex);
@@ -923,6 +1028,89 @@ can_be_null(Query *query, Query *sub, Node *testexpr)
 	return false;
 }
 
+/* The column of the item at rti, and of no other level, that an operand is; or 0 */
+static AttrNumber
+get_item_column(Node *node, int rti)
+{
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == rti &&
+		((Var *) node)->varattno > 0)
+		return ((Var *) node)->varattno;
+	return 0;
+}
+
+/* Is this column one that the item has a plain column for? */
+static bool
+is_plain_column(MvrDelta *delta, AttrNumber attno)
+{
+	return attno > 0 && attno <= delta->natts && delta->attmap[attno - 1] > 0 &&
+		(delta->stage == NULL ||
+		 IsA(((TargetEntry *) list_nth(delta->stage->outputs, attno - 1))->expr, Var));
+}
+
+static void
+add_key(Keys **keys, MvrDelta *delta, AttrNumber attno, AttrNumber column)
+{
+	if (*keys == NULL)
+	{
+		*keys = palloc0(sizeof(Keys));
+		(*keys)->delta = delta;
+	}
+	if (list_member_int((*keys)->attnos, attno))
+		return;
+	(*keys)->attnos = lappend_int((*keys)->attnos, attno);
+	(*keys)->columns = lappend_int((*keys)->columns, column);
+}
+
+/* a = b for one type and collation, by the "=" of the type's operator class */
+static bool
+is_equality(Node *qual)
+{
+	OpExpr	   *op = (OpExpr *) qual;
+	Oid			type;
+
+	if (!IsA(qual, OpExpr) || list_length(op->args) != 2)
+		return false;
+	type = exprType(linitial(op->args));
+	return type == exprType(lsecond(op->args)) &&
+		exprCollation(linitial(op->args)) == exprCollation(lsecond(op->args)) &&
+		(op->inputcollid == exprCollation(linitial(op->args))) &&
+		op->opno == lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+}
+
+/*
+ * The columns of the place that must be equal to something of the row outside.
+ * All rows that matter for a row that is touched have the values that a changed
+ * row has there.
+ */
+static void
+find_keys(Node *node, Focus *focus)
+{
+	MvrDelta   *delta;
+
+	if (!IsA(node, FromExpr))
+		return;
+	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+		find_keys(item, focus);
+	delta = lookup_delta(focus->context, focus->place->rte);
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
+	{
+		if (!is_equality(qual))
+			continue;
+		for (int side = 0; side < 2; side++)
+		{
+			AttrNumber	attno = get_item_column(list_nth(((OpExpr *) qual)->args, side),
+												focus->rti);
+			Node	   *other = list_nth(((OpExpr *) qual)->args, 1 - side);
+
+			if (is_plain_column(delta, attno) && mvr_tree_pull_rtis(other) == NULL &&
+				contain_vars_of_level(other, 1))
+				add_key(&focus->keys, delta, attno, delta->attmap[attno - 1]);
+		}
+	}
+}
+
 /*
  * EXISTS (what the place takes part in).  "query" is the level that the
  * subquery's expression belongs to.  If a NULL comparison is as good as a false
@@ -957,6 +1145,9 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, Focus *focus)
 		}
 		sub->jointree->quals = mvr_tree_and(list_make2(sub->jointree->quals, test));
 	}
+	/* what is asked of it by another row than the term's says nothing of all */
+	if (focus->level == sub && query == focus->term)
+		find_keys((Node *) sub->jointree, focus);
 	sub->targetList = NIL;
 	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
 	return mvr_tree_make_exists(sub);
@@ -1071,6 +1262,7 @@ build_touched_join(Query *term, JoinExpr *join, Focus *focus)
 	Bitmapset  *own = mvr_tree_list_rtis(join->rarg);
 	Bitmapset  *usable = NULL;
 	Node	   *right;
+	bool		is_here;
 
 	sub->rtable = copyObject(term->rtable);
 	mvr_compat_copy_rights(sub, term);
@@ -1083,7 +1275,11 @@ build_touched_join(Query *term, JoinExpr *join, Focus *focus)
 	mvr_compat_remove_nulling((Node **) &sub->jointree, focus->removed);
 	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
 	mvr_tree_blank_unused(sub);
-	return mvr_tree_make_exists(mvr_tree_sink(sub));
+	is_here = focus->level == sub;
+	sub = mvr_tree_sink(sub);
+	if (is_here)
+		find_keys((Node *) sub->jointree, focus);
+	return mvr_tree_make_exists(sub);
 }
 
 static Node *
@@ -1111,6 +1307,8 @@ build_touched_item(Query *term, Node *node, Focus *focus)
 		Query	   *sub = copyObject(rte->subquery);
 
 		focus_query(sub, focus);
+		if (focus->level == sub)
+			find_keys((Node *) sub->jointree, focus);
 		sub->targetList = NIL;
 		mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
 		return mvr_tree_make_exists(sub);
@@ -1118,31 +1316,155 @@ build_touched_item(Query *term, Node *node, Focus *focus)
 }
 
 /*
- * The condition that a row of the term is touched by the change at a place in a
- * dependent part; NULL if all may be.
+ * EXISTS (what a place in a dependent part takes part in) for the rows of a
+ * term; NULL if all may be touched.
  */
-static Node *
-build_touched(Query *term, Place *place, Context *context)
+static SubLink *
+build_touched(Query *term, Focus *focus)
 {
-	Focus		focus = {context, place, false, NULL};
+	const char *mark = focus->place->mark;
 	Node	   *touched = NULL;
 	SubLink    *link;
 
-	if (is_under(term, (Node *) term->jointree, place->mark))
-		touched = build_touched_item(term, (Node *) term->jointree, &focus);
+	if (is_under(term, (Node *) term->jointree, mark))
+		touched = build_touched_item(term, (Node *) term->jointree, focus);
 	else
 	{
 		foreach_ptr(Node, qual, make_ands_implicit((Expr *) term->jointree->quals))
 		{
-			link = find_link(qual, place->mark);
+			link = find_link(qual, mark);
 			if (link)
-				touched = build_touched_link(term, link, (Node *) link == qual, &focus);
+				touched = build_touched_link(term, link, (Node *) link == qual, focus);
 		}
-		link = find_link((Node *) term->targetList, place->mark);
+		link = find_link((Node *) term->targetList, mark);
 		if (touched == NULL && link)
-			touched = build_touched_link(term, link, false, &focus);
+			touched = build_touched_link(term, link, false, focus);
 	}
-	return focus.failed ? NULL : touched;
+	return focus->failed ? NULL : (SubLink *) touched;
+}
+
+/* ----------
+ * Touched keys
+ *
+ * "EXISTS (SELECT FROM d WHERE d.k = a.k)" becomes
+ *	FROM a, (SELECT DISTINCT k FROM d) keys WHERE keys.k = a.k
+ * since the planner knows how many rows a join with distinct keys has, and has
+ * no idea of a semijoin with rows without statistics.  Other conditions that
+ * refer to the row outside are left out.
+ * ----------
+ */
+
+/* An operand of a comparison: of the row outside only, or of the subquery only */
+static bool
+is_of_outside(Node *node)
+{
+	return contain_vars_of_level(node, 1) && mvr_tree_pull_rtis(node) == NULL &&
+		!checkExprHasSubLink(node);
+}
+
+static bool
+is_of_subquery(Node *node)
+{
+	return !contain_vars_of_level(node, 1) && mvr_tree_pull_rtis(node) != NULL &&
+		!checkExprHasSubLink(node);
+}
+
+/* Take the conditions that refer outside from a join tree; keep pairs of "=" */
+static void
+take_outer_quals(Node *node, List **outside, List **inside)
+{
+	List	   *kept = NIL;
+
+	if (!IsA(node, FromExpr))
+		return;
+	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+		take_outer_quals(item, outside, inside);
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
+	{
+		List	   *args = is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
+
+		if (!contain_vars_of_level(qual, 1))
+			kept = lappend(kept, qual);
+		for (int side = 0; args && side < 2; side++)
+		{
+			Node	   *mine = list_nth(args, side);
+			Node	   *theirs = list_nth(args, 1 - side);
+
+			if (is_of_subquery(mine) && is_of_outside(theirs))
+			{
+				*inside = lappend(*inside, mine);
+				*outside = lappend(*outside, theirs);
+			}
+		}
+	}
+	((FromExpr *) node)->quals = mvr_tree_and(kept);
+}
+
+/* SELECT DISTINCT <exprs> FROM what is left of the query */
+static void
+make_distinct(Query *query, List *exprs)
+{
+	query->targetList = NIL;
+	foreach_ptr(Expr, expr, exprs)
+	{
+		SortGroupClause *clause = makeNode(SortGroupClause);
+
+		mvr_tree_append_target(query, expr, "key");
+		clause->tleSortGroupRef = list_length(query->targetList);
+		llast_node(TargetEntry, query->targetList)->ressortgroupref =
+			clause->tleSortGroupRef;
+		get_sort_group_operators(exprType((Node *) expr), false, true, false,
+								 &clause->sortop, &clause->eqop, NULL, &clause->hashable);
+		query->distinctClause = lappend(query->distinctClause, clause);
+	}
+}
+
+/* False, with nothing changed, if the subquery cannot become keys */
+static bool
+join_touched_keys(Query *term, SubLink *touched)
+{
+	Query	   *sub = copyObject(castNode(Query, touched->subselect));
+	List	   *outside = NIL;
+	List	   *inside = NIL;
+	List	   *quals = list_make1(term->jointree->quals);
+	int			rti;
+	int			n = 0;
+
+	take_outer_quals((Node *) sub->jointree, &outside, &inside);
+	make_distinct(sub, inside);
+	if (inside == NIL || mvr_tree_is_correlated(sub))
+		return false;
+	rti = mvr_tree_append_from(term, mvr_tree_make_subquery_rte(sub, "keys"))->rtindex;
+	foreach_ptr(Node, expr, outside)
+	{
+		Var		   *key = makeVarFromTargetEntry(rti, list_nth(sub->targetList, n));
+
+		IncrementVarSublevelsUp(expr, -1, 1);
+		quals = lappend(quals,
+						mvr_tree_make_equals(list_nth_node(SortGroupClause,
+														   sub->distinctClause, n)->eqop,
+											 (Expr *) expr, (Expr *) key,
+											 exprCollation(expr)));
+		n++;
+	}
+	term->jointree->quals = mvr_tree_and(quals);
+	return true;
+}
+
+/*
+ * Restrict a term to the rows that a place in a dependent part touches.  Sets
+ * what rows of the place can matter for them, NULL for all.
+ */
+static void
+restrict_to_touched(Query *term, Place *place, Keys **keys, Context *context)
+{
+	Focus		focus = {.context = context,.term = term,.place = place};
+	SubLink    *touched = build_touched(term, &focus);
+
+	*keys = touched ? focus.keys : NULL;
+	term->hasSubLinks = true;
+	if (touched && !join_touched_keys(term, touched))
+		term->jointree->quals = mvr_tree_and(list_make2(term->jointree->quals, touched));
 }
 
 /* ----------
@@ -1176,16 +1498,55 @@ build_weight(Query *query, List *places, int first, int sign, Context *context)
 		mvr_tree_make_call(F_INT4UM, INT4OID, list_make1(weight));
 }
 
+/*
+ * Which rows of a linear item can join with the delta of another?  Those with
+ * the values that the delta has in columns that must be equal.
+ */
+static Keys *
+find_join_keys(Query *query, Place *item, Place *changed, Context *context)
+{
+	MvrDelta   *own = lookup_delta(context, item->rte);
+	MvrDelta   *delta = lookup_delta(context, changed->rte);
+	Keys	   *keys = NULL;
+
+	if (own == NULL || delta == NULL)
+		return NULL;
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) query->jointree->quals))
+	{
+		if (!is_equality(qual))
+			continue;
+		for (int side = 0; side < 2; side++)
+		{
+			AttrNumber	attno = get_item_column(list_nth(((OpExpr *) qual)->args, side),
+												item->rti);
+			AttrNumber	other = get_item_column(list_nth(((OpExpr *) qual)->args, 1 - side),
+												changed->rti);
+
+			if (is_plain_column(own, attno) && other > 0 && delta->attmap[other - 1] > 0 &&
+				TupleDescAttr(own->desc, own->attmap[attno - 1] - 1)->atttypid ==
+				TupleDescAttr(delta->desc, delta->attmap[other - 1] - 1)->atttypid)
+				add_key(&keys, delta, attno, delta->attmap[other - 1]);
+		}
+	}
+	return keys;
+}
+
 /* The terms for one place: one, or two of opposite sign */
 static List *
 build_terms(Query *query, List *places, int which, Context *context)
 {
 	Place	   *place = list_nth(places, which);
 	Query	   *term = copyObject(query);
+	Keys	   *keys = NULL;
 	Query	   *before;
 
 	for (int i = which + 1; i < list_length(places); i++)
-		set_old(term, list_nth(places, i), context);
+	{
+		Place	   *other = list_nth(places, i);
+
+		set_old(term, other, place->is_linear && other->is_linear ?
+				find_join_keys(query, other, place, context) : NULL, context);
+	}
 	if (place->is_linear)
 	{
 		set_delta(term, place, context);
@@ -1193,11 +1554,9 @@ build_terms(Query *query, List *places, int which, Context *context)
 							   "weight");
 		return list_make1(resolve(term, context));
 	}
-	term->jointree->quals = mvr_tree_and(list_make2(term->jointree->quals,
-													build_touched(term, place, context)));
-	term->hasSubLinks = true;
+	restrict_to_touched(term, place, &keys, context);
 	before = copyObject(term);
-	set_old(before, place, context);
+	set_old(before, place, keys, context);
 	mvr_tree_append_target(term, build_weight(query, places, which, 1, context), "weight");
 	mvr_tree_append_target(before, build_weight(query, places, which, -1, context), "weight");
 	return list_make2(resolve(term, context), resolve(before, context));

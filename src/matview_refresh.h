@@ -300,6 +300,12 @@ extern bool mvr_normalize_is_keyed(const Query *query);
 extern Bitmapset *mvr_normalize_list_linear(Query *query);
 
 /* ----------
+ * scale.c: how many decimal digits a numeric expression shows
+ * ----------
+ */
+extern Bitmapset *mvr_scale_infer(Expr *expr);
+
+/* ----------
  * analyze.c: a view's query -> stages, or the reason why not
  * ----------
  */

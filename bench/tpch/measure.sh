@@ -105,7 +105,7 @@ measure_scale() {
 	done
 	progress "scale factor $sf: comparing"
 	compare "$sf"
-	sql -c "SELECT 'reason', view, reason FROM matview.views WHERE last_mode NOT IN ('incremental', 'none') ORDER BY 1" \
+	sql -c "SELECT 'reason', view, last_reason FROM matview.views WHERE last_mode NOT IN ('incremental', 'none') ORDER BY 1" \
 		>"$OUT/reasons.$sf"
 	PGDATABASE=postgres
 	sql -c "DROP DATABASE tpch"
