@@ -813,8 +813,15 @@ typedef struct Focus
 	Bitmapset  *removed;		/* joins of this level that are none any more */
 	Query	   *level;			/* where the place was found, as rti */
 	int			rti;
-	Keys	   *keys;			/* what is asked of it, see find_keys */
+	List	   *links;			/* of Link, see find_links */
 } Focus;
+
+/* A column of the place that must be equal to an expression of the term's row */
+typedef struct Link
+{
+	Node	   *outside;
+	AttrNumber	attno;
+} Link;
 
 static bool focus_query(Query *query, Focus *focus);
 
@@ -1049,20 +1056,6 @@ is_plain_column(MvrDelta *delta, AttrNumber attno)
 		 IsA(((TargetEntry *) list_nth(delta->stage->outputs, attno - 1))->expr, Var));
 }
 
-static void
-add_key(Keys **keys, MvrDelta *delta, AttrNumber attno, AttrNumber column)
-{
-	if (*keys == NULL)
-	{
-		*keys = palloc0(sizeof(Keys));
-		(*keys)->delta = delta;
-	}
-	if (list_member_int((*keys)->attnos, attno))
-		return;
-	(*keys)->attnos = lappend_int((*keys)->attnos, attno);
-	(*keys)->columns = lappend_int((*keys)->columns, column);
-}
-
 /* a = b for one type and collation, by the "=" of the type's operator class */
 static bool
 is_equality(Node *qual)
@@ -1079,34 +1072,34 @@ is_equality(Node *qual)
 		op->opno == lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
 }
 
-/*
- * The columns of the place that must be equal to something of the row outside.
- * All rows that matter for a row that is touched have the values that a changed
- * row has there.
- */
+/* The columns of the place that must be equal to something of the row outside */
 static void
-find_keys(Node *node, Focus *focus)
+find_links(Node *node, Focus *focus)
 {
-	MvrDelta   *delta;
+	MvrDelta   *delta = lookup_delta(focus->context, focus->place->rte);
 
 	if (!IsA(node, FromExpr))
 		return;
 	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
-		find_keys(item, focus);
-	delta = lookup_delta(focus->context, focus->place->rte);
+		find_links(item, focus);
 	foreach_ptr(Node, qual, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
 	{
-		if (!is_equality(qual))
-			continue;
-		for (int side = 0; side < 2; side++)
-		{
-			AttrNumber	attno = get_item_column(list_nth(((OpExpr *) qual)->args, side),
-												focus->rti);
-			Node	   *other = list_nth(((OpExpr *) qual)->args, 1 - side);
+		List	   *args = is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
 
-			if (is_plain_column(delta, attno) && mvr_tree_pull_rtis(other) == NULL &&
-				contain_vars_of_level(other, 1))
-				add_key(&focus->keys, delta, attno, delta->attmap[attno - 1]);
+		for (int side = 0; args && side < 2; side++)
+		{
+			AttrNumber	attno = get_item_column(list_nth(args, side), focus->rti);
+			Node	   *other = list_nth(args, 1 - side);
+			Link	   *link;
+
+			if (!is_plain_column(delta, attno) || mvr_tree_pull_rtis(other) != NULL ||
+				!contain_vars_of_level(other, 1))
+				continue;
+			link = palloc(sizeof(Link));
+			link->outside = copyObject(other);
+			IncrementVarSublevelsUp(link->outside, -1, 1);
+			link->attno = attno;
+			focus->links = lappend(focus->links, link);
 		}
 	}
 }
@@ -1147,7 +1140,7 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, Focus *focus)
 	}
 	/* what is asked of it by another row than the term's says nothing of all */
 	if (focus->level == sub && query == focus->term)
-		find_keys((Node *) sub->jointree, focus);
+		find_links((Node *) sub->jointree, focus);
 	sub->targetList = NIL;
 	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
 	return mvr_tree_make_exists(sub);
@@ -1278,7 +1271,7 @@ build_touched_join(Query *term, JoinExpr *join, Focus *focus)
 	is_here = focus->level == sub;
 	sub = mvr_tree_sink(sub);
 	if (is_here)
-		find_keys((Node *) sub->jointree, focus);
+		find_links((Node *) sub->jointree, focus);
 	return mvr_tree_make_exists(sub);
 }
 
@@ -1308,7 +1301,7 @@ build_touched_item(Query *term, Node *node, Focus *focus)
 
 		focus_query(sub, focus);
 		if (focus->level == sub)
-			find_keys((Node *) sub->jointree, focus);
+			find_links((Node *) sub->jointree, focus);
 		sub->targetList = NIL;
 		mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
 		return mvr_tree_make_exists(sub);
@@ -1451,20 +1444,149 @@ join_touched_keys(Query *term, SubLink *touched)
 	return true;
 }
 
-/*
- * Restrict a term to the rows that a place in a dependent part touches.  Sets
- * what rows of the place can matter for them, NULL for all.
- */
+/* Restrict a term to the rows that a place in a dependent part touches */
 static void
-restrict_to_touched(Query *term, Place *place, Keys **keys, Context *context)
+restrict_to_touched(Query *term, Place *place, Context *context)
 {
 	Focus		focus = {.context = context,.term = term,.place = place};
 	SubLink    *touched = build_touched(term, &focus);
 
-	*keys = touched ? focus.keys : NULL;
 	term->hasSubLinks = true;
 	if (touched && !join_touched_keys(term, touched))
 		term->jointree->quals = mvr_tree_and(list_make2(term->jointree->quals, touched));
+}
+
+/* ----------
+ * Known values
+ *
+ * In the term of place i, what must be equal to a column of its delta has only
+ * values that occur there.  So of an item that reads old(R), only the rows with
+ * such values are needed.
+ * ----------
+ */
+
+typedef struct Known
+{
+	Node	   *expr;			/* of the term's level */
+	AttrNumber	column;			/* of the delta's ephemeral relation */
+} Known;
+
+static Known *
+lookup_known(List *knowns, Node *expr)
+{
+	while (IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+	foreach_ptr(Known, known, knowns)
+		if (equal(known->expr, expr))
+			return known;
+	return NULL;
+}
+
+static List *
+add_known(List *knowns, Node *expr, AttrNumber column)
+{
+	Known	   *known = palloc(sizeof(Known));
+
+	while (IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+	known->expr = expr;
+	known->column = column;
+	return lappend(knowns, known);
+}
+
+/* What the place itself says: columns of its delta, or what they must equal */
+static List *
+list_known_at(Query *query, Place *place, MvrDelta *delta, Context *context)
+{
+	Focus		focus = {.context = context,.term = query,.place = place};
+	List	   *knowns = NIL;
+
+	if (!place->is_linear)
+	{
+		if (build_touched(query, &focus))
+			foreach_ptr(Link, link, focus.links)
+				knowns = add_known(knowns, link->outside, delta->attmap[link->attno - 1]);
+		return knowns;
+	}
+	foreach_ptr(Var, var, pull_vars_of_level((Node *) query->jointree, 0))
+		if (var->varno == place->rti && delta->attmap[var->varattno - 1] > 0)
+			knowns = add_known(knowns, (Node *) var, delta->attmap[var->varattno - 1]);
+	return knowns;
+}
+
+/* ... and what follows from the conditions of the query */
+static List *
+list_known(Query *query, Place *place, MvrDelta *delta, Context *context)
+{
+	List	   *knowns = list_known_at(query, place, delta, context);
+	int			before;
+
+	do
+	{
+		before = list_length(knowns);
+		foreach_ptr(Node, qual, make_ands_implicit((Expr *) query->jointree->quals))
+		{
+			List	   *args = is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
+
+			for (int side = 0; args && side < 2; side++)
+			{
+				Known	   *known = lookup_known(knowns, list_nth(args, side));
+
+				if (known && lookup_known(knowns, list_nth(args, 1 - side)) == NULL)
+					knowns = add_known(knowns, list_nth(args, 1 - side), known->column);
+			}
+		}
+	} while (list_length(knowns) > before);
+	return knowns;
+}
+
+static void
+add_key(Keys **keys, MvrDelta *own, AttrNumber attno, MvrDelta *delta, AttrNumber column)
+{
+	if (TupleDescAttr(own->desc, own->attmap[attno - 1] - 1)->atttypid !=
+		TupleDescAttr(delta->desc, column - 1)->atttypid)
+		return;
+	if (*keys == NULL)
+	{
+		*keys = palloc0(sizeof(Keys));
+		(*keys)->delta = delta;
+	}
+	if (list_member_int((*keys)->attnos, attno))
+		return;
+	(*keys)->attnos = lappend_int((*keys)->attnos, attno);
+	(*keys)->columns = lappend_int((*keys)->columns, column);
+}
+
+/* Which rows of an item can matter, given what is known?  NULL: any */
+static Keys *
+find_keys(Query *query, Place *item, List *knowns, MvrDelta *delta, Context *context)
+{
+	Focus		focus = {.context = context,.term = query,.place = item};
+	MvrDelta   *own = lookup_delta(context, item->rte);
+	Keys	   *keys = NULL;
+
+	if (own == NULL || knowns == NIL)
+		return NULL;
+	if (!item->is_linear)
+	{
+		if (build_touched(query, &focus))
+			foreach_ptr(Link, link, focus.links)
+			{
+				Known	   *known = lookup_known(knowns, link->outside);
+
+				if (known)
+					add_key(&keys, own, link->attno, delta, known->column);
+			}
+		return keys;
+	}
+	foreach_ptr(Known, known, knowns)
+	{
+		AttrNumber	attno = get_item_column(known->expr, item->rti);
+
+		if (is_plain_column(own, attno))
+			add_key(&keys, own, attno, delta, known->column);
+	}
+	return keys;
 }
 
 /* ----------
@@ -1498,54 +1620,21 @@ build_weight(Query *query, List *places, int first, int sign, Context *context)
 		mvr_tree_make_call(F_INT4UM, INT4OID, list_make1(weight));
 }
 
-/*
- * Which rows of a linear item can join with the delta of another?  Those with
- * the values that the delta has in columns that must be equal.
- */
-static Keys *
-find_join_keys(Query *query, Place *item, Place *changed, Context *context)
-{
-	MvrDelta   *own = lookup_delta(context, item->rte);
-	MvrDelta   *delta = lookup_delta(context, changed->rte);
-	Keys	   *keys = NULL;
-
-	if (own == NULL || delta == NULL)
-		return NULL;
-	foreach_ptr(Node, qual, make_ands_implicit((Expr *) query->jointree->quals))
-	{
-		if (!is_equality(qual))
-			continue;
-		for (int side = 0; side < 2; side++)
-		{
-			AttrNumber	attno = get_item_column(list_nth(((OpExpr *) qual)->args, side),
-												item->rti);
-			AttrNumber	other = get_item_column(list_nth(((OpExpr *) qual)->args, 1 - side),
-												changed->rti);
-
-			if (is_plain_column(own, attno) && other > 0 && delta->attmap[other - 1] > 0 &&
-				TupleDescAttr(own->desc, own->attmap[attno - 1] - 1)->atttypid ==
-				TupleDescAttr(delta->desc, delta->attmap[other - 1] - 1)->atttypid)
-				add_key(&keys, delta, attno, delta->attmap[other - 1]);
-		}
-	}
-	return keys;
-}
-
 /* The terms for one place: one, or two of opposite sign */
 static List *
 build_terms(Query *query, List *places, int which, Context *context)
 {
 	Place	   *place = list_nth(places, which);
+	MvrDelta   *delta = lookup_delta(context, place->rte);
+	List	   *knowns = delta ? list_known(query, place, delta, context) : NIL;
 	Query	   *term = copyObject(query);
-	Keys	   *keys = NULL;
 	Query	   *before;
 
 	for (int i = which + 1; i < list_length(places); i++)
 	{
 		Place	   *other = list_nth(places, i);
 
-		set_old(term, other, place->is_linear && other->is_linear ?
-				find_join_keys(query, other, place, context) : NULL, context);
+		set_old(term, other, find_keys(query, other, knowns, delta, context), context);
 	}
 	if (place->is_linear)
 	{
@@ -1554,9 +1643,9 @@ build_terms(Query *query, List *places, int which, Context *context)
 							   "weight");
 		return list_make1(resolve(term, context));
 	}
-	restrict_to_touched(term, place, &keys, context);
+	restrict_to_touched(term, place, context);
 	before = copyObject(term);
-	set_old(before, place, keys, context);
+	set_old(before, place, find_keys(query, place, knowns, delta, context), context);
 	mvr_tree_append_target(term, build_weight(query, places, which, 1, context), "weight");
 	mvr_tree_append_target(before, build_weight(query, places, which, -1, context), "weight");
 	return list_make2(resolve(term, context), resolve(before, context));
