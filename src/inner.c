@@ -19,6 +19,9 @@
 
 #include "matview_refresh.h"
 
+/* Rows from which statistics on a state are worth their time */
+#define ANALYZE_FROM	1000
+
 /* Let the queries that follow see what has been written */
 static void
 show_writes(void)
@@ -64,16 +67,20 @@ insert_state(TupleTableSlot *state, TupleTableSlot *row, void *arg)
 	mvr_heap_insert(arg, state);
 }
 
-static void
+/* Returns the number of rows */
+static int64
 fill_stage(MvrStage *stage)
 {
 	MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
+	int64		nrows;
 
 	if (stage->strategy == MVR_KEYS)
 		mvr_keyed_fill(stage, state);
 	else
 		mvr_stage_run_groups(stage, insert_state, state);
+	nrows = state->inserted;
 	mvr_heap_close(state);
+	return nrows;
 }
 
 /*
@@ -91,12 +98,16 @@ mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked)
 	tracked->states = NIL;
 	foreach_ptr(MvrStage, stage, view->inner)
 	{
+		int64		nrows;
+
 		stage->state = mvr_heap_create_state(rel, list_length(tracked->states) + 1,
 											 mvr_analyze_build_state_desc(stage));
 		tracked->states = lappend_oid(tracked->states, stage->state);
-		fill_stage(stage);
+		nrows = fill_stage(stage);
 		show_writes();
 		mvr_heap_create_state_indexes(stage->state, list_length(stage->keys));
+		if (nrows >= ANALYZE_FROM)
+			mvr_heap_analyze_state(stage->state);
 		show_writes();
 	}
 	if (view->strategy != MVR_GROUPS)

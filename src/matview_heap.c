@@ -31,9 +31,12 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/vacuum.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
+#include "parser/parse_node.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -455,6 +458,27 @@ mvr_heap_create_state_indexes(Oid state, int nkeys)
 					 false);
 	}
 	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * ANALYZE a state table that was filled: queries of other stages are planned
+ * with it.  Only its owner may, so we are that for the moment.
+ */
+void
+mvr_heap_analyze_state(Oid state)
+{
+	VacuumStmt *stmt = makeNode(VacuumStmt);
+	Oid			userid;
+	int			context;
+
+	stmt->is_vacuumcmd = false;
+	stmt->rels = list_make1(makeVacuumRelation(NULL, state, NIL));
+	GetUserIdAndSecContext(&userid, &context);
+	SetUserIdAndSecContext(mvr_catalog_get_owner(),
+						   context | SECURITY_LOCAL_USERID_CHANGE);
+	ExecVacuum(make_parsestate(NULL), stmt, false);
+	SetUserIdAndSecContext(userid, context);
 	CommandCounterIncrement();
 }
 

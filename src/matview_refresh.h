@@ -469,6 +469,7 @@ extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, int number, TupleDesc desc);
 extern void mvr_heap_create_state_indexes(Oid state, int nkeys);
+extern void mvr_heap_analyze_state(Oid state);
 extern Oid	mvr_heap_lookup_state_index(Relation state);
 extern void mvr_heap_drop(Oid relid);
 

@@ -34,6 +34,7 @@
 #include "access/nbtree.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -324,8 +325,8 @@ is_simple_subquery(RangeTblEntry *rte)
 
 	return !rte->security_barrier && rte->securityQuals == NIL &&
 		sub->setOperations == NULL && sub->jointree->fromlist != NIL &&
-		!sub->hasTargetSRFs && !mvr_normalize_is_keyed(sub) &&
-		!mvr_normalize_is_grouped(sub);
+		sub->sortClause == NIL && !sub->hasTargetSRFs &&
+		!mvr_normalize_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
 }
 
 static bool
@@ -509,6 +510,7 @@ typedef enum Role
 typedef struct Context
 {
 	List	   *stages;			/* of Query: those that became queries of their own */
+	bool		has_lost_order; /* of some subquery with ORDER BY */
 	char	   *reason;
 } Context;
 
@@ -809,7 +811,10 @@ normalize_level(Query *query, Role role, Context *context)
 	if (context->reason)
 		return query;
 	if (role != ROLE_DEPENDENT)
+	{
+		context->has_lost_order |= role == ROLE_ITEM && query->sortClause;
 		drop_order(query);
+	}
 	if (query->setOperations)
 		return normalize_arms(query, context);
 	query = normalize_input(query, context);
@@ -822,15 +827,54 @@ normalize_level(Query *query, Role role, Context *context)
 }
 
 /*
+ * Does something depend on the order in which rows come?  SQL does not say that
+ * a subquery's ORDER BY counts outside of it, but it does as long as nothing
+ * comes between; here something does.
+ */
+static bool
+order_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Aggref))
+	{
+		Aggref	   *agg = (Aggref *) node;
+		const char *name = get_func_name(agg->aggfnoid);
+
+		if (agg->aggorder == NIL && agg->aggdistinct == NIL &&
+			(agg->aggfnoid >= FirstUnpinnedObjectId || name == NULL ||
+			 strncmp(name, "array_agg", 9) == 0 || strncmp(name, "string_agg", 10) == 0 ||
+			 strncmp(name, "json", 4) == 0 || strncmp(name, "xmlagg", 6) == 0 ||
+			 strcmp(name, "any_value") == 0))
+			return true;
+	}
+	if (IsA(node, WindowClause) && ((WindowClause *) node)->orderClause == NIL)
+		return true;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+
+		if ((query->limitCount || query->limitOffset || query->hasDistinctOn) &&
+			query->sortClause == NIL)
+			return true;
+		return query_tree_walker(query, order_walker, context, 0);
+	}
+	return expression_tree_walker(node, order_walker, context);
+}
+
+/*
  * A view's query, which is modified, as a list of normalized ones, of which
  * the last is the view's own; or NIL, and the reason in *reason.
  */
 List *
 mvr_normalize_query(Query *query, char **reason)
 {
-	Context		context = {NIL, NULL};
+	Context		context = {NIL, false, NULL};
 
 	query = normalize_level(query, ROLE_VIEW, &context);
+	context.stages = lappend(context.stages, query);
+	if (context.has_lost_order && order_walker((Node *) context.stages, NULL))
+		refuse(&context, "the result depends on the order of a subquery");
 	*reason = context.reason;
-	return context.reason ? NIL : lappend(context.stages, query);
+	return context.reason ? NIL : context.stages;
 }
