@@ -23,6 +23,7 @@ use MatviewRandom::Runner;
 
 my $SESSIONS = 4;
 my $MAX_ROWS = 1500;	# of a new view
+my $MAX_WORK = 60000;	# rows that the nodes of its plan handle together
 
 # args: connstr, version, core (test the test with core's REFRESH)
 sub new
@@ -150,7 +151,7 @@ sub make_view
 		next if $self->step($s, 'create', "CREATE MATERIALIZED VIEW $name AS $q->{sql}") ne '';
 		$self->step($s, 'do', "REFRESH MATERIALIZED VIEW $name WITH NO DATA") if $empty;
 		my $n = $empty ? 0 : $self->{runner}->value($s, "SELECT count(*) FROM $name");
-		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)))
+		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)) || $self->work_of($s, $q->{sql}) > $MAX_WORK)
 		{
 			$self->step($s, 'do', "DROP MATERIALIZED VIEW $name");
 			next;
@@ -163,6 +164,19 @@ sub make_view
 	push @{ $self->{views} }, $v;
 	$self->make_indexes($s, $v);
 	return;
+}
+
+sub work_of
+{
+	my ($self, $s, $sql) = @_;
+	my ($state, $plan) = $self->{runner}->try($s, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $sql");
+	return $MAX_WORK + 1 if $state ne '';
+	my $work = 0;
+	for my $line (@$plan)
+	{
+		$work += $1 * $2 if $line->[0] =~ /rows=([\d.]+) loops=(\d+)/;
+	}
+	return $work;
 }
 
 sub make_indexes

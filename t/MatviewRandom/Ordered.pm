@@ -22,9 +22,9 @@ sub set_ordered_from
 	return;
 }
 
-# Rows to put in order: { sql, cols (with e), total }; total has the columns
-# that tell the rows apart.  Rows that are the same in all columns may be among
-# them, if these are all in total.
+# Rows to put in order: { sql, cols (with e), total, keyed }; total has the
+# columns that tell the rows apart.  If not keyed, rows that are the same in all
+# columns may be among them.
 sub source
 {
 	my ($depth, %o) = @_;
@@ -36,7 +36,7 @@ sub source
 		  :                   typed_rows($depth);
 		my @cols = map { { %$_, e => "s.$_->{n}" } } @{ $q->{cols} };
 		my @total = total_order($q, @cols) or next;
-		return { sql => "($q->{sql}) AS s", cols => \@cols, total => \@total, inner => $q };
+		return { sql => "($q->{sql}) AS s", cols => \@cols, total => \@total, keyed => $q->{unique} };
 	}
 	my $q = typed_rows($depth);
 	my @cols = map { { %$_, e => "s.$_->{n}" } } @{ $q->{cols} };
@@ -132,7 +132,9 @@ sub window_query
 	my $src = source($depth);
 	my @groupable = grep { is_groupable($_->{t}) } @{ $src->{cols} };
 	my $by = @groupable && chance(78) ? 'PARTITION BY ' . join(', ', map { $_->{e} } some_of(1 + chance(20), @groupable)) : '';
-	my @calls = map { window_call($src, chance(80) ? $by : '') } 1 .. weighted(1 => 6, 2 => 3, 3 => 1);
+	# which of several equal rows is the first could differ between two calls
+	my $calls = $src->{keyed} ? weighted(1 => 6, 2 => 3, 3 => 1) : 1;
+	my @calls = map { window_call($src, chance(80) ? $by : '') } 1 .. $calls;
 	my $i = 0;
 	my $list = join ', ', 's.*', map { "$_->{e} AS win" . $i++ } @calls;
 	$i = 0;

@@ -113,7 +113,7 @@ sub try
 			$ok = $dbh->pg_putcopyend;
 		}
 	}
-	elsif ($sql =~ /^\s*(?:SELECT|WITH|TABLE)/)
+	elsif ($sql =~ /^\s*(?:SELECT|WITH|TABLE|EXPLAIN)/)
 	{
 		my $sth = $dbh->prepare($sql, { pg_direct => 1 });
 		$ok = $sth->execute;
