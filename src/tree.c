@@ -15,6 +15,7 @@
 #include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -476,4 +477,32 @@ mvr_tree_make_visible(Query *query, Var *var)
 	mvr_compat_set_nulling(copy, mvr_tree_list_nulling((Node *) query->jointree,
 													   var->varno));
 	return copy;
+}
+
+/* The column of the item at rti, and of no other level, that an operand is; or 0 */
+AttrNumber
+mvr_tree_get_column(Node *node, int rti)
+{
+	while (IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == rti &&
+		((Var *) node)->varattno > 0)
+		return ((Var *) node)->varattno;
+	return 0;
+}
+
+/* a = b for one type and collation, by the "=" of the type's operator class */
+bool
+mvr_tree_is_equality(Node *qual)
+{
+	OpExpr	   *op = (OpExpr *) qual;
+	Oid			type;
+
+	if (!IsA(qual, OpExpr) || list_length(op->args) != 2)
+		return false;
+	type = exprType(linitial(op->args));
+	return type == exprType(lsecond(op->args)) &&
+		exprCollation(linitial(op->args)) == exprCollation(lsecond(op->args)) &&
+		(op->inputcollid == exprCollation(linitial(op->args))) &&
+		op->opno == lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
 }
