@@ -23,9 +23,6 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "rewrite/rewriteManip.h"
 
 #include "matview_refresh.h"
 
