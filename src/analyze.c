@@ -655,7 +655,7 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 		if (rte->rtekind == RTE_SUBQUERY)
 			collect_uses(view, rte->subquery, NULL, here && !rte->lateral);
 		else if (rte->rtekind == RTE_RELATION && bms_is_member(rti, used) &&
-				 (rte->relkind == RELKIND_RELATION ||
+				 (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_MATVIEW ||
 				  rte->relkind == RELKIND_PARTITIONED_TABLE))
 			collect_table_use(view, rti, rte->relid, vars, here);
 		collect_link_uses((Node *) rte->functions, view);
@@ -684,7 +684,7 @@ find_identities(MvrStage *view)
 			continue;
 		base = table_open(use->base, NoLock);
 		use->identity = mvr_identify_lookup_key(base);
-		has_places = base->rd_rel->relkind == RELKIND_RELATION &&
+		has_places = base->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
 			!has_subclass(use->base);
 		table_close(base, NoLock);
 		if (use->identity == NULL && !has_places)

@@ -224,7 +224,7 @@ split_mutator(Node *node, SplitContext *context)
 static bool
 sublink_walker(Node *node, Query *query)
 {
-	if (node == NULL || IsA(node, Aggref))
+	if (node == NULL || IsA(node, Aggref) || IsA(node, GroupingFunc))
 		return false;
 	if (IsA(node, SubLink))
 		return true;

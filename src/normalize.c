@@ -394,7 +394,8 @@ refuse_clause(const Query *query)
 static char *
 refuse_relation(RangeTblEntry *rte)
 {
-	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE)
+	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE &&
+		rte->relkind != RELKIND_MATVIEW)
 		return psprintf("\"%s\" is not a table", get_rel_name(rte->relid));
 	if (!rte->inh && has_subclass(rte->relid))
 		return psprintf("the query reads ONLY \"%s\"", get_rel_name(rte->relid));
