@@ -252,6 +252,8 @@ mvr_explain(PG_FUNCTION_ARGS)
 	tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
 	explain_stages(&lines, stage);
 	explain_sources(&lines, stage, tracked);
+	foreach_ptr(char, command, mvr_advise_list_indexes(stage))
+		put_line(&lines, "an index would make changes cheaper: %s", command);
 	put_line(&lines, "tracked: %s", tracked == NULL ? "no" :
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
 	explain_delta_plans(&lines, stage, tracked);

@@ -408,6 +408,12 @@ extern MvrStage *mvr_analyze_view(Relation view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------
+ * advise.c: which indexes on base tables would make changes cheap
+ * ----------
+ */
+extern List *mvr_advise_list_indexes(const MvrStage *view);
+
+/* ----------
  * delta_item.c: what a FROM item reads
  *
  * Pure, as are the next three.

@@ -267,6 +267,25 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
  * ----------
  */
 
+/* Tell about indexes, but not each time that a view is tracked again */
+static void
+give_hint(Relation view, const MvrStage *stage)
+{
+	List	   *commands = mvr_advise_list_indexes(stage);
+	StringInfoData hint;
+
+	if (commands == NIL || mvr_catalog_lookup_view(RelationGetRelid(view)))
+		return;
+	initStringInfo(&hint);
+	foreach_ptr(char, command, commands)
+		appendStringInfo(&hint, "%s%s;", hint.len > 0 ? " " : "", command);
+	ereport(NOTICE,
+			errmsg("changes of what materialized view \"%s\" reads are looked up without an index",
+				   RelationGetRelationName(view)),
+			errdetail("Whole tables are read for a few rows."),
+			errhint("%s", hint.data));
+}
+
 /*
  * SQL: matview.track(view).  Takes ShareRowExclusiveLock on base tables only
  * until the end of the transaction, and reads none of them: a large view is
@@ -293,6 +312,7 @@ mvr_track(PG_FUNCTION_ARGS)
 					   RelationGetRelationName(rel)),
 				errdetail("Reason: %s.", stage->reason),
 				errhint("It will be recomputed, and only the rows that differ written."));
+	give_hint(rel, stage);
 	mvr_track_ensure(rel, stage, &tracked, true, userid);
 	mvr_view_become_again(level, userid, context);
 	relation_close(rel, NoLock);
