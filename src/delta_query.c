@@ -575,6 +575,9 @@ mark_query(Query *query, bool is_linear, Places *places)
 	Bitmapset  *linear = is_linear ? mvr_normalize_list_linear(query) : NULL;
 	int			rti = -1;
 
+	mark_sublinks(query->limitCount, places);
+	mark_sublinks(query->limitOffset, places);
+	mark_sublinks((Node *) query->windowClause, places);
 	if (query->setOperations)
 	{
 		foreach_ptr(RangeTblEntry, arm, query->rtable)
@@ -884,8 +887,13 @@ focus_item(Query *query, RangeTblRef *ref, Focus *focus, Bitmapset **usable)
 static bool
 is_lateral_item(Query *query, Node *item)
 {
-	return IsA(item, RangeTblRef) &&
-		rt_fetch(((RangeTblRef *) item)->rtindex, query->rtable)->lateral;
+	Bitmapset  *rtis = mvr_tree_list_rtis(item);
+	int			rti = -1;
+
+	while ((rti = bms_next_member(rtis, rti)) >= 0)
+		if (rt_fetch(rti, query->rtable)->lateral)
+			return true;
+	return false;
 }
 
 static Node *
@@ -1035,12 +1043,28 @@ can_be_null(Query *query, Query *sub, Node *testexpr)
 	return false;
 }
 
+/* An expression without changes of its type that leave "=" what it is */
+static Node *
+strip_relabel(Node *node)
+{
+	while (IsA(node, RelabelType))
+	{
+		Node	   *arg = (Node *) ((RelabelType *) node)->arg;
+
+		/* two values of text may be one of char(n) */
+		if (lookup_type_cache(exprType(arg), TYPECACHE_EQ_OPR)->eq_opr !=
+			lookup_type_cache(exprType(node), TYPECACHE_EQ_OPR)->eq_opr)
+			break;
+		node = arg;
+	}
+	return node;
+}
+
 /* The column of the item at rti, and of no other level, that an operand is; or 0 */
 static AttrNumber
 get_item_column(Node *node, int rti)
 {
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
+	node = strip_relabel(node);
 	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == rti &&
 		((Var *) node)->varattno > 0)
 		return ((Var *) node)->varattno;
@@ -1474,8 +1498,7 @@ typedef struct Known
 static Known *
 lookup_known(List *knowns, Node *expr)
 {
-	while (IsA(expr, RelabelType))
-		expr = (Node *) ((RelabelType *) expr)->arg;
+	expr = strip_relabel(expr);
 	foreach_ptr(Known, known, knowns)
 		if (equal(known->expr, expr))
 			return known;
@@ -1487,8 +1510,7 @@ add_known(List *knowns, Node *expr, AttrNumber column)
 {
 	Known	   *known = palloc(sizeof(Known));
 
-	while (IsA(expr, RelabelType))
-		expr = (Node *) ((RelabelType *) expr)->arg;
+	expr = strip_relabel(expr);
 	known->expr = expr;
 	known->column = column;
 	return lappend(knowns, known);
@@ -1836,7 +1858,12 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 			push_sublinks((Node *) column->aggregate, inner);
 	}
 	if (stage->strategy == MVR_KEYS)
+	{
 		push_sublinks((Node *) stage->input->targetList, inner);
+		push_sublinks((Node *) stage->input->windowClause, inner);
+		push_sublinks(stage->input->limitCount, inner);
+		push_sublinks(stage->input->limitOffset, inner);
+	}
 	inner = build_delta(inner, &context);
 	weight = make_weight_var(1, list_length(inner->targetList));
 	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "delta"));

@@ -278,7 +278,7 @@ extern Var *mvr_tree_make_visible(Query *query, Var *var);
  * ----------
  */
 extern Query *mvr_desugar_set_operations(Query *query);
-extern Query *mvr_desugar_grouping_sets(Query *query);
+extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
 extern void mvr_desugar_right_joins(Query *query, Node *jointree);
 extern Query *mvr_desugar_full_joins(Query *query);
 
