@@ -227,6 +227,14 @@ extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 
 /* ----------
+ * chain.c: materialized views that stand on others
+ * ----------
+ */
+extern const char *mvr_chain_refusal(Relation view);
+extern int64 mvr_chain_shape(Relation view);
+extern List *mvr_chain_list(Oid view);
+
+/* ----------
  * capture.c: triggers that fill the change log
  * ----------
  */
@@ -272,6 +280,9 @@ extern bool mvr_tree_is_correlated(Query *query);
 extern Query *mvr_tree_sink(Query *query);
 extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);
 extern Var *mvr_tree_make_visible(Query *query, Var *var);
+extern Node *mvr_tree_strip_relabel(Node *node);
+extern AttrNumber mvr_tree_get_column(Node *node, int rti);
+extern bool mvr_tree_is_equality(Node *qual);
 
 /* ----------
  * desugar.c: operators that are others in disguise, written as those
@@ -398,6 +409,106 @@ extern MvrStage *mvr_analyze_view(Relation view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------
+ * delta_item.c: what a FROM item reads
+ *
+ * Pure, as are the next three.
+ * ----------
+ */
+
+/* What the queries of a stage are built from */
+typedef struct MvrItems
+{
+	List	   *inner;			/* of MvrStage: what "stage 1" ... stand for */
+	List	   *deltas;			/* of MvrDelta; what has none has not changed */
+} MvrItems;
+
+/*
+ * Rows of an item that can matter: those whose columns have values that occur
+ * in a delta.  Both lists have attribute numbers, of the item and of the
+ * delta's ephemeral relation.
+ */
+typedef struct MvrKeys
+{
+	MvrDelta   *delta;
+	List	   *attnos;
+	List	   *columns;
+} MvrKeys;
+
+extern MvrStage *mvr_item_lookup_stage(MvrItems *context, RangeTblEntry *rte);
+extern MvrDelta *mvr_item_lookup_delta(MvrItems *context, RangeTblEntry *rte);
+extern bool mvr_item_has_changed(Query *query, MvrItems *context);
+extern bool mvr_item_is_plain(MvrDelta *delta, AttrNumber attno);
+extern Var *mvr_item_make_weight(int rti, AttrNumber attno);
+extern Node *mvr_item_make_sign(Oid func, Var *weight);
+extern RangeTblEntry *mvr_item_build_stage(MvrStage *stage);
+extern Query *mvr_item_build_delta(MvrDelta *delta);
+extern Query *mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta,
+										  Query *home, MvrKeys *keys);
+extern Query *mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta,
+									   Query *home, MvrKeys *keys);
+extern Query *mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta,
+									   Query *home);
+extern Node *mvr_item_build_old_qual(int rti, MvrDelta *delta);
+
+/* ----------
+ * delta_place.c: the places at which something changed is read
+ * ----------
+ */
+typedef struct MvrPlace
+{
+	char	   *mark;
+	bool		is_linear;
+	RangeTblEntry *rte;			/* what it reads, in the query that was marked */
+	int			rti;			/* of a linear item */
+} MvrPlace;
+
+typedef struct MvrPlaces
+{
+	MvrItems   *context;
+	List	   *dependent;		/* of MvrPlace */
+	List	   *linear;
+} MvrPlaces;
+
+extern void mvr_place_mark(Query *query, bool is_linear, MvrPlaces *places);
+extern bool mvr_place_is_marked(RangeTblEntry *rte, const char *mark);
+extern bool mvr_place_is_below(Node *node, const char *mark);
+extern void mvr_place_replace(Query *owner, int rti, Query *by);
+extern void mvr_place_set_old(Query *query, MvrPlace *place, MvrKeys *keys,
+							  Query *changes, MvrItems *context);
+extern void mvr_place_set_delta(Query *query, MvrPlace *place, Query *changes,
+								MvrItems *context);
+extern AttrNumber mvr_place_get_weight(Query *query, MvrPlace *place,
+									   MvrItems *context, int *rti);
+extern Query *mvr_place_resolve(Query *query, MvrItems *context);
+
+/* ----------
+ * delta_touch.c: which rows a change in a dependent part touches
+ * ----------
+ */
+
+/* A column of the place that must be equal to an expression of the term's row */
+typedef struct MvrLink
+{
+	Node	   *outside;
+	AttrNumber	attno;
+} MvrLink;
+
+typedef struct MvrFocus
+{
+	MvrItems   *context;
+	Query	   *term;			/* whose rows are touched */
+	MvrPlace   *place;
+	bool		failed;			/* not understood: everything is touched */
+	Bitmapset  *removed;		/* joins of this level that are none any more */
+	Query	   *level;			/* where the place was found, as rti */
+	int			rti;
+	List	   *links;			/* of MvrLink: what must be equal */
+} MvrFocus;
+
+extern SubLink *mvr_touch_build(Query *term, MvrFocus *focus);
+extern void mvr_touch_restrict(Query *term, MvrPlace *place, MvrItems *context);
+
+/* ----------
  * delta_query.c: stage + changed base tables -> Query trees
  *
  * Pure: no locks, no I/O.  "deltas" is a list of MvrDelta; a base table
@@ -448,6 +559,8 @@ typedef struct MvrHeap
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+	MvrLogWriter *log;			/* of a view that others stand on, or NULL */
+	TupleTableSlot *gone;		/* for the log: a row before it goes */
 
 	/* to find rows; see mvr_heap_set_index */
 	Relation	index;

@@ -7,14 +7,10 @@
 #include "postgres.h"
 
 #include "catalog/pg_aggregate.h"
-#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteManip.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -476,4 +472,50 @@ mvr_tree_make_visible(Query *query, Var *var)
 	mvr_compat_set_nulling(copy, mvr_tree_list_nulling((Node *) query->jointree,
 													   var->varno));
 	return copy;
+}
+
+/*
+ * An operand without casts that change nothing, not even what "=" means: two
+ * values of text may be one of char(n).
+ */
+Node *
+mvr_tree_strip_relabel(Node *node)
+{
+	while (IsA(node, RelabelType))
+	{
+		Node	   *arg = (Node *) ((RelabelType *) node)->arg;
+
+		if (lookup_type_cache(exprType(arg), TYPECACHE_EQ_OPR)->eq_opr !=
+			lookup_type_cache(exprType(node), TYPECACHE_EQ_OPR)->eq_opr)
+			break;
+		node = arg;
+	}
+	return node;
+}
+
+/* The column of the item at rti, and of no other level, that an operand is; or 0 */
+AttrNumber
+mvr_tree_get_column(Node *node, int rti)
+{
+	node = mvr_tree_strip_relabel(node);
+	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == rti &&
+		((Var *) node)->varattno > 0)
+		return ((Var *) node)->varattno;
+	return 0;
+}
+
+/* a = b for one type and collation, by the "=" of the type's operator class */
+bool
+mvr_tree_is_equality(Node *qual)
+{
+	OpExpr	   *op = (OpExpr *) qual;
+	Oid			type;
+
+	if (!IsA(qual, OpExpr) || list_length(op->args) != 2)
+		return false;
+	type = exprType(linitial(op->args));
+	return type == exprType(lsecond(op->args)) &&
+		exprCollation(linitial(op->args)) == exprCollation(lsecond(op->args)) &&
+		(op->inputcollid == exprCollation(linitial(op->args))) &&
+		op->opno == lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
 }
