@@ -665,6 +665,9 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 	collect_link_uses((Node *) query->targetList, view);
 	collect_link_uses((Node *) query->jointree, view);
 	collect_link_uses(query->havingQual, view);
+	collect_link_uses((Node *) query->windowClause, view);
+	collect_link_uses(query->limitCount, view);
+	collect_link_uses(query->limitOffset, view);
 	collect_link_uses(more, view);
 }
 

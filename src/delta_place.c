@@ -87,6 +87,9 @@ mvr_place_mark(Query *query, bool is_linear, MvrPlaces *places)
 	Bitmapset  *linear = is_linear ? mvr_normalize_list_linear(query) : NULL;
 	int			rti = -1;
 
+	mark_sublinks((Node *) query->windowClause, places);
+	mark_sublinks(query->limitCount, places);
+	mark_sublinks(query->limitOffset, places);
 	if (query->setOperations)
 	{
 		foreach_ptr(RangeTblEntry, arm, query->rtable)

@@ -75,8 +75,7 @@ typedef struct Known
 static Known *
 lookup_known(List *knowns, Node *expr)
 {
-	while (IsA(expr, RelabelType))
-		expr = (Node *) ((RelabelType *) expr)->arg;
+	expr = mvr_tree_strip_relabel(expr);
 	foreach_ptr(Known, known, knowns)
 		if (equal(known->expr, expr))
 			return known;
@@ -88,8 +87,7 @@ add_known(List *knowns, Node *expr, AttrNumber column)
 {
 	Known	   *known = palloc(sizeof(Known));
 
-	while (IsA(expr, RelabelType))
-		expr = (Node *) ((RelabelType *) expr)->arg;
+	expr = mvr_tree_strip_relabel(expr);
 	known->expr = expr;
 	known->column = column;
 	return lappend(knowns, known);
@@ -447,7 +445,12 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 			push_sublinks((Node *) column->aggregate, inner);
 	}
 	if (stage->strategy == MVR_KEYS)
+	{
 		push_sublinks((Node *) stage->input->targetList, inner);
+		push_sublinks((Node *) stage->input->windowClause, inner);
+		push_sublinks(stage->input->limitCount, inner);
+		push_sublinks(stage->input->limitOffset, inner);
+	}
 	inner = build_delta(inner, &context);
 	weight = mvr_item_make_weight(1, list_length(inner->targetList));
 	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "delta"));

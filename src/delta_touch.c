@@ -85,8 +85,13 @@ focus_item(Query *query, RangeTblRef *ref, MvrFocus *focus, Bitmapset **usable)
 static bool
 is_lateral_item(Query *query, Node *item)
 {
-	return IsA(item, RangeTblRef) &&
-		rt_fetch(((RangeTblRef *) item)->rtindex, query->rtable)->lateral;
+	Bitmapset  *rtis = mvr_tree_list_rtis(item);
+	int			rti = -1;
+
+	while ((rti = bms_next_member(rtis, rti)) >= 0)
+		if (rt_fetch(rti, query->rtable)->lateral)
+			return true;
+	return false;
 }
 
 static Node *

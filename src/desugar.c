@@ -280,6 +280,7 @@ mvr_desugar_set_operations(Query *query)
 typedef struct SetContext
 {
 	List	   *nulled;			/* expressions that are NULL in this set */
+	List	   *kept;			/* its own keys */
 	List	   *members;		/* sort group references in this set */
 	int			sublevels_up;
 } SetContext;
@@ -294,6 +295,25 @@ make_grouping_value(GroupingFunc *func, List *members)
 	foreach(lc, func->refs)
 		value = (value << 1) | (list_member_int(members, lfirst_int(lc)) ? 0 : 1);
 	return (Node *) mvr_tree_make_int4(value);
+}
+
+/* Is a node, so many levels below, one of these expressions? */
+static bool
+is_listed(Node *node, List *exprs, int sublevels_up)
+{
+	foreach_ptr(Node, listed, exprs)
+	{
+		Node	   *expr = listed;
+
+		if (sublevels_up > 0)
+		{
+			expr = copyObject(listed);
+			IncrementVarSublevelsUp(expr, sublevels_up, 0);
+		}
+		if (equal(node, expr))
+			return true;
+	}
+	return false;
 }
 
 static Node *
@@ -316,19 +336,11 @@ null_keys_mutator(Node *node, SetContext *context)
 	/* arguments of aggregates are of the input's rows, where no key is NULL */
 	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
 		return copyObject(node);
-	foreach_ptr(Node, nulled, context->nulled)
-	{
-		Node	   *expr = nulled;
-
-		if (context->sublevels_up > 0)
-		{
-			expr = copyObject(nulled);
-			IncrementVarSublevelsUp(expr, context->sublevels_up, 0);
-		}
-		if (equal(node, expr))
-			return (Node *) makeNullConst(exprType(node), exprTypmod(node),
-										  exprCollation(node));
-	}
+	if (is_listed(node, context->kept, context->sublevels_up))
+		return copyObject(node);
+	if (is_listed(node, context->nulled, context->sublevels_up))
+		return (Node *) makeNullConst(exprType(node), exprTypmod(node),
+									  exprCollation(node));
 	return expression_tree_mutator(node, null_keys_mutator, context);
 }
 
@@ -337,7 +349,7 @@ static Query *
 build_grouping_set(Query *query, List *set)
 {
 	Query	   *arm = copyObject(query);
-	SetContext	context = {NIL, set, 0};
+	SetContext	context = {NIL, NIL, set, 0};
 	List	   *clauses = NIL;
 
 	arm->groupingSets = NIL;
@@ -352,8 +364,8 @@ build_grouping_set(Query *query, List *set)
 	}
 	/* the same expression may be there under another reference */
 	foreach_ptr(SortGroupClause, clause, clauses)
-		context.nulled = list_delete(context.nulled,
-									 get_sortgroupclause_expr(clause, query->targetList));
+		context.kept = lappend(context.kept,
+							   get_sortgroupclause_expr(clause, query->targetList));
 	arm->groupClause = clauses;
 	foreach_ptr(TargetEntry, tle, arm->targetList)
 		tle->expr = (Expr *) null_keys_mutator((Node *) tle->expr, &context);
@@ -364,15 +376,29 @@ build_grouping_set(Query *query, List *set)
 	return arm;
 }
 
-/* NULL if there are too many sets */
+/* Is a key a constant?  Then others that look like it are not that key. */
+static bool
+has_constant_key(Query *query)
+{
+	foreach_ptr(SortGroupClause, clause, query->groupClause)
+		if (!contain_vars_of_level(get_sortgroupclause_expr(clause, query->targetList), 0))
+			return true;
+	return false;
+}
+
+/* NULL, and the reason, if that cannot be */
 Query *
-mvr_desugar_grouping_sets(Query *query)
+mvr_desugar_grouping_sets(Query *query, char **reason)
 {
 	List	   *sets = expand_grouping_sets(query->groupingSets, query->groupDistinct, 4096);
 	List	   *arms = NIL;
 	List	   *kept = NIL;
 
 	if (sets == NIL)
+		*reason = "the query has too many grouping sets";
+	else if (has_constant_key(query))
+		*reason = "a key of the grouping sets is a constant";
+	if (*reason)
 		return NULL;
 	foreach_ptr(List, set, sets)
 		arms = lappend(arms, build_grouping_set(query, set));

@@ -280,6 +280,7 @@ extern bool mvr_tree_is_correlated(Query *query);
 extern Query *mvr_tree_sink(Query *query);
 extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);
 extern Var *mvr_tree_make_visible(Query *query, Var *var);
+extern Node *mvr_tree_strip_relabel(Node *node);
 extern AttrNumber mvr_tree_get_column(Node *node, int rti);
 extern bool mvr_tree_is_equality(Node *qual);
 
@@ -288,7 +289,7 @@ extern bool mvr_tree_is_equality(Node *qual);
  * ----------
  */
 extern Query *mvr_desugar_set_operations(Query *query);
-extern Query *mvr_desugar_grouping_sets(Query *query);
+extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
 extern void mvr_desugar_right_joins(Query *query, Node *jointree);
 extern Query *mvr_desugar_full_joins(Query *query);
 

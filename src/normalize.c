@@ -785,9 +785,11 @@ normalize_level(Query *query, Role role, Context *context)
 			query = mvr_desugar_set_operations(query);
 		else if (query->groupingSets)
 		{
-			query = mvr_desugar_grouping_sets(query);
+			char	   *reason = NULL;
+
+			query = mvr_desugar_grouping_sets(query, &reason);
 			if (query == NULL)
-				refuse(context, "the query has too many grouping sets");
+				refuse(context, reason);
 		}
 	}
 	if (context->reason)

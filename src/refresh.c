@@ -667,12 +667,12 @@ try_apply_deltas(Refresh *refresh)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (!is_data_error(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		if (!is_data_error(error->sqlerrcode))
+			ReThrowError(error);
 		reason = psprintf("the changes could not be computed: %s", error->message);
 	}
 	PG_END_TRY();

@@ -474,12 +474,30 @@ mvr_tree_make_visible(Query *query, Var *var)
 	return copy;
 }
 
+/*
+ * An operand without casts that change nothing, not even what "=" means: two
+ * values of text may be one of char(n).
+ */
+Node *
+mvr_tree_strip_relabel(Node *node)
+{
+	while (IsA(node, RelabelType))
+	{
+		Node	   *arg = (Node *) ((RelabelType *) node)->arg;
+
+		if (lookup_type_cache(exprType(arg), TYPECACHE_EQ_OPR)->eq_opr !=
+			lookup_type_cache(exprType(node), TYPECACHE_EQ_OPR)->eq_opr)
+			break;
+		node = arg;
+	}
+	return node;
+}
+
 /* The column of the item at rti, and of no other level, that an operand is; or 0 */
 AttrNumber
 mvr_tree_get_column(Node *node, int rti)
 {
-	while (IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
+	node = mvr_tree_strip_relabel(node);
 	if (IsA(node, Var) && ((Var *) node)->varlevelsup == 0 && ((Var *) node)->varno == rti &&
 		((Var *) node)->varattno > 0)
 		return ((Var *) node)->varattno;
