@@ -13,25 +13,14 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/nbtree.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_aggregate.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "parser/parse_coerce.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -666,7 +655,7 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 		if (rte->rtekind == RTE_SUBQUERY)
 			collect_uses(view, rte->subquery, NULL, here && !rte->lateral);
 		else if (rte->rtekind == RTE_RELATION && bms_is_member(rti, used) &&
-				 (rte->relkind == RELKIND_RELATION ||
+				 (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_MATVIEW ||
 				  rte->relkind == RELKIND_PARTITIONED_TABLE))
 			collect_table_use(view, rti, rte->relid, vars, here);
 		collect_link_uses((Node *) rte->functions, view);
@@ -695,7 +684,7 @@ find_identities(MvrStage *view)
 			continue;
 		base = table_open(use->base, NoLock);
 		use->identity = mvr_identify_lookup_key(base);
-		has_places = base->rd_rel->relkind == RELKIND_RELATION &&
+		has_places = base->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
 			!has_subclass(use->base);
 		table_close(base, NoLock);
 		if (use->identity == NULL && !has_places)

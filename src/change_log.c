@@ -425,8 +425,13 @@ add_to_batch(MvrLogWriter *writer)
 	HeapTuple	tuple;
 
 	if (batch->nrows == batch->nslots)
+	{
+		/* the caller's context may not live as long as the batch */
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
 		batch->slots[batch->nslots++] = MakeSingleTupleTableSlot(batch->desc,
 																 &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
 	old = MemoryContextSwitchTo(batch->context);
 	tuple = heap_form_tuple(batch->desc, writer->values, writer->nulls);
 	ExecStoreHeapTuple(tuple, batch->slots[batch->nrows++], true);

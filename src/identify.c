@@ -14,18 +14,10 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/sysattr.h"
-#include "access/table.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "executor/executor.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
 #include "parser/parse_func.h"
 #include "utils/fmgroids.h"
 #include "utils/typcache.h"

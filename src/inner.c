@@ -11,9 +11,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "storage/lmgr.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 

@@ -12,9 +12,6 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
-#include "executor/executor.h"
-#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 

@@ -23,9 +23,6 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "rewrite/rewriteManip.h"
 
 #include "matview_refresh.h"
 
@@ -227,7 +224,7 @@ split_mutator(Node *node, SplitContext *context)
 static bool
 sublink_walker(Node *node, Query *query)
 {
-	if (node == NULL || IsA(node, Aggref))
+	if (node == NULL || IsA(node, Aggref) || IsA(node, GroupingFunc))
 		return false;
 	if (IsA(node, SubLink))
 		return true;

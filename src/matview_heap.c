@@ -44,6 +44,51 @@
 
 #include "matview_refresh.h"
 
+/* ----------
+ * What is written to a view that others stand on goes to its change log
+ * ----------
+ */
+
+static void
+begin_log(MvrHeap *heap)
+{
+	Oid			log_oid = mvr_catalog_lookup_log(RelationGetRelid(heap->rel));
+	Relation	log;
+	AttrNumber *source;
+
+	if (!OidIsValid(log_oid))
+		return;
+	log = table_open(log_oid, RowExclusiveLock);
+	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
+	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
+		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
+	heap->log = palloc0(sizeof(MvrLogWriter));
+	mvr_change_log_begin_append(heap->log, log, source, 2);
+	heap->gone = table_slot_create(heap->rel, NULL);
+}
+
+static void
+end_log(MvrHeap *heap)
+{
+	Relation	log = heap->log->log;
+
+	mvr_change_log_end_append(heap->log);
+	table_close(log, NoLock);
+	ExecDropSingleTupleTableSlot(heap->gone);
+}
+
+static void
+log_gone(MvrHeap *heap, ItemPointer tid)
+{
+	if (heap->log == NULL)
+		return;
+	if (!table_tuple_fetch_row_version(heap->rel, tid, SnapshotSelf, heap->gone))
+		elog(ERROR, "row to log of materialized view \"%s\" not found",
+			 RelationGetRelationName(heap->rel));
+	mvr_change_log_append(heap->log, heap->gone, -1);
+	ExecClearTuple(heap->gone);
+}
+
 /* Open a view or state table to write it */
 MvrHeap *
 mvr_heap_open(Oid relid, LOCKMODE lockmode)
@@ -57,6 +102,8 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 	InitResultRelInfo(heap->info, heap->rel, 0, NULL, 0);
 	ExecOpenIndices(heap->info, false);
 	heap->found = table_slot_create(heap->rel, NULL);
+	if (heap->rel->rd_rel->relkind == RELKIND_MATVIEW)
+		begin_log(heap);
 	return heap;
 }
 
@@ -69,6 +116,8 @@ mvr_heap_close(MvrHeap *heap)
 	if (heap->index)
 		index_close(heap->index, NoLock);
 	ExecDropSingleTupleTableSlot(heap->found);
+	if (heap->log)
+		end_log(heap);
 	ExecCloseIndices(heap->info);
 	FreeExecutorState(heap->estate);
 	table_close(heap->rel, NoLock);
@@ -155,6 +204,8 @@ mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot)
 		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
 												 false, 0));
 	ResetPerTupleExprContext(heap->estate);
+	if (heap->log)
+		mvr_change_log_append(heap->log, slot, 1);
 	heap->inserted++;
 }
 
@@ -165,11 +216,14 @@ mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot)
 	TU_UpdateIndexes which;
 	ItemPointerData old = *tid;
 
+	log_gone(heap, &old);
 	simple_table_tuple_update(heap->rel, &old, slot, GetActiveSnapshot(), &which);
 	if (heap->info->ri_NumIndices > 0 && mvr_compat_needs_indexes(which))
 		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
 												 true, which));
 	ResetPerTupleExprContext(heap->estate);
+	if (heap->log)
+		mvr_change_log_append(heap->log, slot, 1);
 	heap->updated++;
 }
 
@@ -178,6 +232,7 @@ mvr_heap_delete(MvrHeap *heap, ItemPointer tid)
 {
 	ItemPointerData old = *tid;
 
+	log_gone(heap, &old);
 	simple_table_tuple_delete(heap->rel, &old, GetActiveSnapshot());
 	heap->deleted++;
 }

@@ -227,6 +227,14 @@ extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 
 /* ----------
+ * chain.c: materialized views that stand on others
+ * ----------
+ */
+extern const char *mvr_chain_refusal(Relation view);
+extern int64 mvr_chain_shape(Relation view);
+extern List *mvr_chain_list(Oid view);
+
+/* ----------
  * capture.c: triggers that fill the change log
  * ----------
  */
@@ -550,6 +558,8 @@ typedef struct MvrHeap
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+	MvrLogWriter *log;			/* of a view that others stand on, or NULL */
+	TupleTableSlot *gone;		/* for the log: a row before it goes */
 
 	/* to find rows; see mvr_heap_set_index */
 	Relation	index;

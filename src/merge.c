@@ -8,9 +8,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "common/int.h"
-#include "fmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"

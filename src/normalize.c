@@ -30,31 +30,12 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/nbtree.h"
-#include "access/sysattr.h"
 #include "access/table.h"
-#include "access/transam.h"
-#include "catalog/pg_aggregate.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "parser/parse_coerce.h"
-#include "parser/parse_oper.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -413,7 +394,8 @@ refuse_clause(const Query *query)
 static char *
 refuse_relation(RangeTblEntry *rte)
 {
-	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE)
+	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE &&
+		rte->relkind != RELKIND_MATVIEW)
 		return psprintf("\"%s\" is not a table", get_rel_name(rte->relid));
 	if (!rte->inh && has_subclass(rte->relid))
 		return psprintf("the query reads ONLY \"%s\"", get_rel_name(rte->relid));

@@ -3,7 +3,8 @@
  *		The one entry: lock, look, choose, run, record.
  *
  * A refresh is
- *	1. lock the view (no second refresh; readers go on)
+ *	1. lock the view (no second refresh; readers go on), and the tracked views
+ *	   that it stands on, which are refreshed before it
  *	2. as its owner, analyze its query, which locks the base tables
  *	3. if it is to be tracked and is not (rightly), arm capture
  *	4. take the snapshot that everything is read with
@@ -64,6 +65,7 @@ typedef enum RefreshMode
 typedef struct Refresh
 {
 	RefreshMode requested;
+	Oid			view_oid;
 	Relation	view;
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
@@ -144,6 +146,9 @@ find_base_fault(Refresh *refresh)
 		{
 			Oid			member = lfirst_oid(lc);
 
+			/* what a view below holds is written before this one is refreshed */
+			if (get_rel_relkind(member) == RELKIND_MATVIEW)
+				continue;
 			refresh->may_store = false;
 			if (is_being_written(member))
 				return psprintf("a statement that writes \"%s\" is still running",
@@ -766,19 +771,13 @@ record_refresh(Refresh *refresh)
  * ----------
  */
 
+/* Steps 2 and 3, as the view's owner */
 static void
-run_refresh(Oid view, Refresh *refresh)
+prepare_refresh(Refresh *refresh)
 {
 	Oid			userid;
 	int			context;
-	int			level;
-
-	mvr_view_check_may_write("matview.refresh()");
-	refresh->started = GetCurrentTimestamp();
-	refresh->view = mvr_view_open(view, refresh->requested == REFRESH_FULL ?
-										  AccessExclusiveLock : ExclusiveLock);
-	mvr_view_check_unused(refresh->view);
-	level = mvr_view_become_owner(refresh->view, &userid, &context);
+	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	mvr_run_query_check_rights(refresh->stage->query);
@@ -786,18 +785,97 @@ run_refresh(Oid view, Refresh *refresh)
 									   refresh->requested == REFRESH_INCREMENTAL,
 									   userid);
 	refresh->may_store = can_store_frontier(refresh);
+	mvr_view_become_again(level, userid, context);
+}
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+/* Steps 5 to 7, as the view's owner; the active snapshot is set */
+static void
+execute_refresh(Refresh *refresh)
+{
+	Oid			userid;
+	int			context;
+	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
+
 	check_snapshot(refresh);
 	run_strategy(refresh);
 	mvr_change_log_end_read(refresh->deltas);
 	record_refresh(refresh);
-	PopActiveSnapshot();
-
 	mvr_view_become_again(level, userid, context);
-	relation_close(refresh->view, NoLock);
+}
+
+static int
+compare_by_oid(const ListCell *a, const ListCell *b)
+{
+	Oid			left = ((Refresh *) lfirst(a))->view_oid;
+	Oid			right = ((Refresh *) lfirst(b))->view_oid;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/*
+ * Lock the views to refresh.  In the order of their OIDs, so that two chains
+ * that share views cannot deadlock.
+ */
+static void
+open_views(List *refreshes)
+{
+	List	   *sorted = list_copy(refreshes);
+
+	list_sort(sorted, compare_by_oid);
+	foreach_ptr(Refresh, refresh, sorted)
+	{
+		refresh->view = mvr_view_open(refresh->view_oid, refresh->requested == REFRESH_FULL ?
+									  AccessExclusiveLock : ExclusiveLock);
+		mvr_view_check_unused(refresh->view);
+	}
+}
+
+/* The views that a view stands on, to be refreshed first, and the view itself */
+static List *
+list_refreshes(Refresh *refresh, bool with_sources)
+{
+	List	   *refreshes = NIL;
+	ListCell   *lc;
+
+	foreach(lc, with_sources ? mvr_chain_list(refresh->view_oid) : NIL)
+	{
+		Refresh    *source = palloc0(sizeof(Refresh));
+
+		source->requested = REFRESH_INCREMENTAL;
+		source->view_oid = lfirst_oid(lc);
+		source->started = refresh->started;
+		refreshes = lappend(refreshes, source);
+	}
+	return lappend(refreshes, refresh);
+}
+
+/*
+ * Refresh a view, and before it what it stands on, all with one snapshot.  Each
+ * sees what those before it have written.
+ */
+static void
+run_refresh(Refresh *refresh, bool with_sources)
+{
+	List	   *refreshes;
+
+	mvr_view_check_may_write("matview.refresh()");
+	refresh->started = GetCurrentTimestamp();
+	refreshes = list_refreshes(refresh, with_sources);
+	open_views(refreshes);
+	foreach_ptr(Refresh, one, refreshes)
+		prepare_refresh(one);
+
 	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach_ptr(Refresh, one, refreshes)
+	{
+		execute_refresh(one);
+		CommandCounterIncrement();
+		UpdateActiveSnapshotCommandId();
+	}
+	PopActiveSnapshot();
+	foreach_ptr(Refresh, one, refreshes)
+		relation_close(one->view, NoLock);
 }
 
 static Datum
@@ -820,13 +898,13 @@ build_result(FunctionCallInfo fcinfo, Oid view, Refresh *refresh)
 }
 
 static Datum
-refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode)
+refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode, bool with_sources)
 {
-	Oid			view = mvr_view_get_argument(fcinfo);
 	Refresh		refresh = {.requested = mode};
 
-	run_refresh(view, &refresh);
-	return build_result(fcinfo, view, &refresh);
+	refresh.view_oid = mvr_view_get_argument(fcinfo);
+	run_refresh(&refresh, with_sources);
+	return build_result(fcinfo, refresh.view_oid, &refresh);
 }
 
 static RefreshMode
@@ -855,7 +933,7 @@ parse_mode(const char *text)
 	pg_unreachable();
 }
 
-/* SQL: matview.refresh(view, mode) */
+/* SQL: matview.refresh(view, mode, with_sources) */
 Datum
 mvr_refresh(PG_FUNCTION_ARGS)
 {
@@ -865,26 +943,27 @@ mvr_refresh(PG_FUNCTION_ARGS)
 				errmsg("refresh mode must not be null"),
 				errdetail("Modes are auto, full, concurrent, incremental and diff."),
 				errhint("Leave the mode out for auto."));
-	return refresh_by_mode(fcinfo, parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	return refresh_by_mode(fcinfo, parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(1))),
+						   PG_ARGISNULL(2) || PG_GETARG_BOOL(2));
 }
 
 /* SQL: matview.refresh_full(view) */
 Datum
 mvr_refresh_full(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_FULL);
+	return refresh_by_mode(fcinfo, REFRESH_FULL, true);
 }
 
 /* SQL: matview.refresh_concurrent(view) */
 Datum
 mvr_refresh_concurrent(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_CONCURRENT);
+	return refresh_by_mode(fcinfo, REFRESH_CONCURRENT, true);
 }
 
 /* SQL: matview.refresh_incremental(view) */
 Datum
 mvr_refresh_incremental(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL);
+	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL, true);
 }

@@ -30,14 +30,8 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "fmgr.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "optimizer/optimizer.h"
-#include "utils/memutils.h"
 
 #include "matview_refresh.h"
 

@@ -11,13 +11,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "fmgr.h"
-#include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/typcache.h"
 
 #include "matview_refresh.h"
