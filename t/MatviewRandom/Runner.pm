@@ -179,6 +179,7 @@ sub run_refresh
 	$self->{stats}{refreshes}++;
 	$self->{stats}{"mode $mode"}++;
 	$step->{mode} = $mode;
+	$self->{stats}{"asked incremental, was $mode"}++ if $step->{sql} =~ /refresh_incremental|'incremental'/;
 	$step->{changes} = $changes;
 	$self->note_reason($step) if $mode eq 'diff' && $step->{sql} !~ /'diff'/;
 	$state = $self->judge($step, $step->{oracle}, 'contents');
