@@ -1,11 +1,13 @@
 /*
  * analyze.c
- *		A view's query -> a stage, or the reason why it is not maintained.
+ *		A view's query -> stages, or the reason why it is not maintained.
  *
- * The normalized query is taken apart into group keys, aggregates and a linear
- * input.  Each aggregate becomes columns of the state table, and the target
- * list and HAVING become expressions over these columns and the keys.
- * SELECT DISTINCT and UNION are groups of all columns without aggregates.
+ * Each of the normalized queries becomes a stage.  A grouped one is taken apart
+ * into group keys, aggregates and a linear input.  Each aggregate becomes
+ * columns of the state table, and the target list and HAVING become expressions
+ * over these columns and the keys.  SELECT DISTINCT is groups of all columns
+ * without aggregates.  A keyed one (windows, DISTINCT ON, LIMIT) stays whole;
+ * its state table has the keys and the columns of its result.
  *
  * Analysis is pure but for the locks that the rewriter takes on the relations
  * of the query.  Whatever is not understood ends in a reason and the strategy
@@ -821,7 +823,7 @@ mvr_analyze_view(Relation view)
 	return stage;
 }
 
-/* The columns of a view's state table */
+/* The columns of a stage's state table; one by rows has none */
 TupleDesc
 mvr_analyze_build_state_desc(const MvrStage *stage)
 {

@@ -1,6 +1,10 @@
 /*
  * delta_touch.c
  *		Which rows of a query does a change in a dependent part touch?
+ *
+ * The answer may have rows that are not touched, and must have all that are: see
+ * delta_query.c.  So a condition that cannot be asked of a changed row, or is
+ * not understood, is left out; in the end all rows are touched.
  */
 #include "postgres.h"
 
@@ -316,7 +320,7 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
 }
 
 /*
- * MvrFocus the WHERE clause of a level: the condition with the place becomes one
+ * Focus the WHERE clause of a level: the condition with the place becomes one
  * on what it touches.  False if the place is not there.
  */
 static bool
@@ -340,7 +344,7 @@ focus_where(Query *query, FromExpr *from, MvrFocus *focus)
 	return found;
 }
 
-/* MvrFocus a level of set operations: the arm with the place is all there is */
+/* Focus a level of set operations: the arm with the place is all there is */
 static bool
 focus_arm(Query *query, MvrFocus *focus)
 {
@@ -365,7 +369,7 @@ focus_arm(Query *query, MvrFocus *focus)
 }
 
 /*
- * MvrFocus a copy of a dependent part.  Returns whether its columns are usable.
+ * Focus a copy of a dependent part.  Returns whether its columns are usable.
  */
 static bool
 focus_query(Query *query, MvrFocus *focus)

@@ -222,7 +222,8 @@ write_differences(KeyedContext *context, MvrDelta *changes)
 
 /*
  * Apply a delta by keys.  "plan" is of mvr_delta_query_build_groups(); the
- * state has its hash index set.  Returns false if the delta did not fit.
+ * state has its hash index set.  What differs is appended to "changes".  Returns
+ * true: the rows of a key are compared, so its delta fits whatever they were.
  */
 bool
 mvr_keyed_apply(const MvrStage *stage, PlannedStmt *plan, MvrHeap *state,

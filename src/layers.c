@@ -305,6 +305,7 @@ raise_expressions(Query *query, bool is_grouped)
  * ----------
  */
 
+/* Does a query level have groups or aggregates?  DISTINCT is none of them. */
 bool
 mvr_layers_is_grouped(const Query *query)
 {

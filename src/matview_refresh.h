@@ -15,8 +15,10 @@
  *	frontier	what a view has consumed of its change logs
  *	weight		+1 for a row that appeared, -1 for one that went; never other
  *	delta		rows with weights
- *	stage		how the view's query is maintained, with its state table
- *	strategy	the way a stage is maintained: by rows, by groups, not at all
+ *	stage		one of the queries that the view's query becomes, maintained with
+ *				its state table; the last is the view's own
+ *	strategy	the way a stage is maintained: by rows, groups or keys, or not at all
+ *	state		the table with what a stage by groups or by keys holds
  */
 #ifndef MATVIEW_REFRESH_H
 #define MATVIEW_REFRESH_H
@@ -253,7 +255,7 @@ extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 /* ----------
  * tree.c: small pieces of Query trees
  *
- * Pure, as are the next three.
+ * Pure, as are the next two.
  * ----------
  */
 extern Expr *mvr_tree_make_int4(int32 value);

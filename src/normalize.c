@@ -362,6 +362,7 @@ pull_up_subquery(Query *query, int rti)
  * ----------
  */
 
+/* Is a query level maintained by groups?  So is DISTINCT, by all columns. */
 bool
 mvr_normalize_is_grouped(const Query *query)
 {
@@ -369,6 +370,7 @@ mvr_normalize_is_grouped(const Query *query)
 		(query->distinctClause && !query->hasDistinctOn);
 }
 
+/* Is it maintained by keys?  LIMIT has none: all rows are one key's. */
 bool
 mvr_normalize_is_keyed(const Query *query)
 {

@@ -24,6 +24,10 @@ typedef struct MvrKeySupport
 	FmgrInfo   *hash;			/* extended hash function of the type, or NULL */
 } MvrKeySupport;
 
+/*
+ * Lives in the current memory context, and so do the keys that are wanted.  The
+ * types of the keys have "=", which analyze.c has seen to.
+ */
 MvrStageKey *
 mvr_stage_key_begin(const MvrStage *stage)
 {
@@ -52,6 +56,7 @@ mvr_stage_key_begin(const MvrStage *stage)
 	return result;
 }
 
+/* The keys that are wanted go; the rest goes with its memory context */
 void
 mvr_stage_key_end(MvrStageKey *key)
 {
@@ -92,6 +97,7 @@ mvr_stage_key_hash(MvrStageKey *key, TupleTableSlot *slot, int first)
 	return (int64) hash;
 }
 
+/* Are the keys that stand in two slots, from these columns on, the same? */
 bool
 mvr_stage_key_is_same(MvrStageKey *key, TupleTableSlot *a, int a_first,
 					  TupleTableSlot *b, int b_first)

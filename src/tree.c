@@ -33,6 +33,7 @@ mvr_tree_make_int8(int64 value)
 							  Int64GetDatum(value), false, FLOAT8PASSBYVAL);
 }
 
+/* A call of a function whose result and arguments have no collation */
 Expr *
 mvr_tree_make_call(Oid func, Oid type, List *args)
 {
@@ -123,6 +124,7 @@ mvr_tree_and(List *quals)
  * ----------
  */
 
+/* SELECT, with nothing in it yet */
 Query *
 mvr_tree_make_select(void)
 {
@@ -134,6 +136,7 @@ mvr_tree_make_select(void)
 	return query;
 }
 
+/* Append a column to a target list; "name" may be NULL */
 void
 mvr_tree_append_target(Query *query, Expr *expr, const char *name)
 {
@@ -153,6 +156,7 @@ list_column_names(Query *query)
 	return names;
 }
 
+/* A range table entry that reads a subquery, with the names of its columns */
 RangeTblEntry *
 mvr_tree_make_subquery_rte(Query *subquery, const char *name)
 {
@@ -189,6 +193,7 @@ mvr_tree_make_enr_rte(const char *name, TupleDesc desc, double nrows)
 	return rte;
 }
 
+/* Append a FROM item; the result has its number in the range table */
 RangeTblRef *
 mvr_tree_append_from(Query *query, RangeTblEntry *rte)
 {
@@ -340,7 +345,6 @@ mvr_tree_pull_rtis(Node *node)
 	return rtis;
 }
 
-/* Does a query refer to something outside of it? */
 static bool
 outer_walker(Node *node, void *context)
 {
@@ -370,6 +374,7 @@ outer_walker(Node *node, void *context)
 	return expression_tree_walker(node, outer_walker, context);
 }
 
+/* Does a query refer to something outside of it, a CTE among that? */
 bool
 mvr_tree_is_correlated(Query *query)
 {
