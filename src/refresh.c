@@ -645,18 +645,25 @@ apply_deltas(Refresh *refresh)
 	return fits;
 }
 
-/* Is this an error of the data, and not of the server or the session? */
+/*
+ * Is this an error of the data, and not of the server or the session?  A
+ * function may raise anything.
+ */
 static bool
 is_data_error(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
-		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
-		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* PL/pgSQL RAISE */
-			return true;
-		default:
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object state, locks */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
 			return false;
+		default:
+			return true;
 	}
 }
 
