@@ -617,6 +617,8 @@ record_refresh(Refresh *refresh)
 		store_frontier(refresh);
 	trim_logs(refresh);
 	if (!is_none)
+		mvr_wake_note_written(RelationGetRelid(refresh->view));
+	if (!is_none)
 		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
 								   refresh->reason, refresh->inserted,
 								   refresh->updated, refresh->deleted,
@@ -660,6 +662,16 @@ run_refresh(Oid view, Refresh *refresh)
 	mvr_view_become_again(level, userid, context);
 	relation_close(refresh->view, NoLock);
 	CommandCounterIncrement();
+}
+
+/* For the background worker: returns the mode that it came to */
+const char *
+mvr_refresh_auto(Oid view)
+{
+	Refresh		refresh = {.requested = REFRESH_AUTO};
+
+	run_refresh(view, &refresh);
+	return refresh.mode;
 }
 
 static Datum
