@@ -188,6 +188,15 @@ is_starting(Database *db)
 	return db->handle && slot && !slot->is_settled;
 }
 
+/* Is there a scheduler, perhaps one that a launcher before us has started? */
+static bool
+is_running(Database *db)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(db->oid);
+
+	return slot && slot->scheduler != 0;
+}
+
 /* One line in the log when it begins, and one when it is over */
 static void
 note_slots(bool out_of_slots)
@@ -240,7 +249,7 @@ start_schedulers(TimestampTz now)
 		is_busy = is_busy || is_starting(db);
 	foreach_ptr(Database, db, databases)
 	{
-		if (db->handle || db->is_absent || !db->is_listed)
+		if (db->handle || db->is_absent || !db->is_listed || is_running(db))
 			continue;
 		if (!is_busy && db->retry_at <= now)
 		{

@@ -170,8 +170,8 @@ typedef struct MvrWorker
 typedef struct MvrShared
 {
 	LWLock	   *lock;
-	Latch	   *launcher;
 	slock_t		mutex;			/* protects what follows */
+	Latch	   *launcher;
 	bool		databases_changed;	/* look at pg_database again */
 	Oid			probe;			/* got the extension; or InvalidOid */
 	bool		probe_all;		/* more than one did */
@@ -187,6 +187,7 @@ extern int	mvr_nprogress;
 extern void mvr_shared_request(void);
 extern MvrDatabase *mvr_shared_lookup_database(Oid database);
 extern void mvr_shared_wake(MvrDatabase *db);
+extern void mvr_shared_wake_launcher(void);
 extern bool mvr_shared_is_held(MvrDatabase *db);
 extern bool mvr_shared_is_other_starving(Oid database);
 extern void mvr_shared_terminate_workers(Oid database);

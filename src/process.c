@@ -119,8 +119,9 @@ mvr_process_wait(TimestampTz until)
 		timeout = Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until));
 	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					   timeout, PG_WAIT_EXTENSION);
+	/* a process that is to be started again must not end in success */
 	if (ShutdownRequestPending)
-		proc_exit(0);
+		proc_exit(MyBgworkerEntry->bgw_restart_time == BGW_NEVER_RESTART ? 0 : 1);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)

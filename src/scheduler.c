@@ -844,6 +844,7 @@ leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 	SpinLockRelease(&me->mutex);
 	for (int i = 0; i < MVR_WATCH_WORDS; i++)
 		pg_atomic_write_u64(&me->watch[i], 0);
+	mvr_shared_wake_launcher();
 	/* the workers see that nobody is there */
 	LWLockAcquire(mvr_shared->lock, LW_SHARED);
 	for (int i = 0; i < mvr_nslots; i++)
@@ -943,7 +944,6 @@ static void
 report_presence(bool is_there)
 {
 	bool		is_new;
-	Latch	   *launcher;
 
 	SpinLockAcquire(&me->mutex);
 	is_new = !me->is_settled;
@@ -952,9 +952,8 @@ report_presence(bool is_there)
 	SpinLockRelease(&me->mutex);
 	if (!is_there)
 		proc_exit(0);
-	launcher = mvr_shared->launcher;
-	if (is_new && launcher)
-		SetLatch(launcher);
+	if (is_new)
+		mvr_shared_wake_launcher();
 }
 
 /* One turn; returns when there is nothing to do before the next time */

@@ -162,6 +162,18 @@ mvr_shared_wake(MvrDatabase *db)
 		SetLatch(latch);
 }
 
+void
+mvr_shared_wake_launcher(void)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&mvr_shared->mutex);
+	latch = mvr_shared->launcher;
+	SpinLockRelease(&mvr_shared->mutex);
+	if (latch)
+		SetLatch(latch);
+}
+
 /*
  * Does a backend want our processes out of the database?  One that has died
  * over it does not.

@@ -220,8 +220,6 @@ mark_database(MvrDatabase *db)
 static void
 tell_launcher(void)
 {
-	Latch	   *launcher;
-
 	SpinLockAcquire(&mvr_shared->mutex);
 	if (notes.databases)
 		mvr_shared->databases_changed = true;
@@ -231,10 +229,8 @@ tell_launcher(void)
 			mvr_shared->probe_all = true;
 		mvr_shared->probe = MyDatabaseId;
 	}
-	launcher = mvr_shared->launcher;
 	SpinLockRelease(&mvr_shared->mutex);
-	if (launcher)
-		SetLatch(launcher);
+	mvr_shared_wake_launcher();
 }
 
 static void
