@@ -308,4 +308,37 @@ CREATE VIEW matview.dependencies AS
 COMMENT ON VIEW matview.dependencies IS
 'the base tables of each tracked materialized view and the columns it needs of them';
 
+CREATE FUNCTION matview.counters(OUT name text, OUT value double precision) RETURNS SETOF record
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_counters';
+COMMENT ON FUNCTION matview.counters() IS
+'internal: what the background processes of this database have counted; read the view matview.metrics';
+
+CREATE VIEW matview.metrics AS
+    SELECT c.name, 'database="' || l.database || '"' AS labels, c.value
+      FROM matview.counters() c,
+           LATERAL (SELECT replace(replace(current_database(), '\', '\\'), '"', '\"') AS database) l
+    UNION ALL
+    SELECT m.name,
+           'database="' || replace(replace(current_database(), '\', '\\'), '"', '\"') ||
+           '",view="' || replace(replace(format('%I.%I', n.nspname, k.relname), '\', '\\'), '"', '\"') || '"',
+           m.value
+      FROM matview.views v
+      JOIN pg_catalog.pg_class k ON k.oid = v.view
+      JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace
+     CROSS JOIN LATERAL (VALUES
+           ('matview_view_pending_changes', v.pending_changes::double precision),
+           ('matview_view_staleness_seconds', extract(epoch FROM v.staleness)::double precision),
+           ('matview_view_last_refresh_timestamp_seconds', extract(epoch FROM v.last_refresh)::double precision),
+           ('matview_view_consecutive_failures', v.failures::double precision),
+           ('matview_view_paused', v.paused::integer::double precision)) m (name, value)
+     WHERE m.value IS NOT NULL;
+COMMENT ON VIEW matview.metrics IS
+'counters and gauges by name, with labels as Prometheus writes them: name || ''{'' || labels || ''} '' || value is a line of its text format; counters begin at 0 when the server starts';
+
+CREATE FUNCTION matview.dependency_graph(format text DEFAULT 'mermaid') RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'mvr_dependency_graph';
+COMMENT ON FUNCTION matview.dependency_graph(text) IS
+'what materialized views read, through plain views too, as a drawing: format is mermaid or dot; raises 22004 for NULL and 22023 for another format';
+
+GRANT SELECT ON matview.metrics TO PUBLIC;
 GRANT SELECT ON matview.views, matview.history, matview.dependencies, matview.progress TO PUBLIC;

@@ -133,6 +133,19 @@ parse_every(const char *text, MvrPolicy *policy)
 	check_every(&policy->every, text);
 }
 
+/* As it is stored: the same in all sessions */
+static char *
+format_every(const Interval *every)
+{
+	int			style = IntervalStyle;
+	char	   *text;
+
+	IntervalStyle = INTSTYLE_POSTGRES;
+	text = DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(every)));
+	IntervalStyle = style;
+	return text;
+}
+
 static void
 parse_cron(const char *text, MvrPolicy *policy)
 {
@@ -189,8 +202,7 @@ parse_policy(const char *text, MvrPolicy *policy)
 	{
 		policy->kind = MVR_POLICY_EVERY;
 		parse_every(policy->text, policy);
-		policy->text = DatumGetCString(DirectFunctionCall1(interval_out,
-														   IntervalPGetDatum(&policy->every)));
+		policy->text = format_every(&policy->every);
 	}
 }
 
@@ -685,7 +697,7 @@ mvr_schedule_auto_refresh(PG_FUNCTION_ARGS)
 				errmsg("refresh interval must not be null"),
 				errdetail("The argument \"every\" is NULL."),
 				errhint("Use matview.set_auto_refresh(view, 'off') to end automatic refreshes."));
-	mvr_policy_set(view, DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(1))));
+	mvr_policy_set(view, format_every(PG_GETARG_INTERVAL_P(1)));
 	PG_RETURN_VOID();
 }
 

@@ -31,6 +31,7 @@ PG_FUNCTION_INFO_V1(mvr_progress);
 static MvrProgress *mine = NULL;	/* in shared memory */
 static MvrProgress private;		/* in its place when there is none */
 static int	level = 0;			/* of the transaction that has begun it */
+static char title[64];			/* of the process, when it began */
 
 static const char *
 name_phase(MvrPhase phase)
@@ -94,6 +95,13 @@ mvr_progress_begin(Oid view)
 		RegisterSubXactCallback(end_at_subxact_end, NULL);
 		is_registered = true;
 	}
+	if (mine == NULL)
+	{
+		int			length;
+		const char *text = get_ps_display(&length);
+
+		strlcpy(title, text, Min(sizeof(title), (size_t) length + 1));
+	}
 	mine = get_slot();
 	level = GetCurrentTransactionNestLevel();
 	mine->database = MyDatabaseId;
@@ -141,6 +149,7 @@ mvr_progress_end(void)
 	mine->phase = MVR_PHASE_NONE;
 	mine->pid = 0;
 	mine = NULL;
+	set_ps_display(title);
 }
 
 /* ----------

@@ -387,6 +387,7 @@ run_diff(Refresh *refresh)
 	MvrHeap    *view;
 
 	refresh->mode = "diff";
+	mvr_progress_set_phase(MVR_PHASE_COMPARE);
 	CommandCounterIncrement();
 	state = renew_state(refresh);
 	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
@@ -441,6 +442,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	RebuildContext context = {0};
 	Oid			new_index;
 
+	mvr_progress_set_phase(MVR_PHASE_REBUILD);
 	context.state = renew_state(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
@@ -451,6 +453,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	finish_state(refresh, context.state);
 	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
+	mvr_progress_set_phase(MVR_PHASE_SWAP);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
@@ -538,6 +541,7 @@ run_incremental(Refresh *refresh)
 	char	   *reason = find_contents_fault(refresh);
 	PlannedStmt *plan;
 
+	mvr_progress_set_phase(MVR_PHASE_READ);
 	if (reason == NULL)
 		reason = read_deltas(refresh);
 	if (reason)
@@ -560,6 +564,7 @@ run_incremental(Refresh *refresh)
 		return;
 	}
 	refresh->mode = "incremental";
+	mvr_progress_set_phase(MVR_PHASE_APPLY);
 	if (!apply_deltas(refresh, plan))
 	{
 		refresh->reason = "the contents did not fit the changes";
@@ -613,6 +618,7 @@ record_refresh(Refresh *refresh)
 	/* changes that came to nothing are consumed all the same */
 	if (is_none && refresh->nread == 0)
 		return;
+	mvr_progress_set_phase(MVR_PHASE_RECORD);
 	if (refresh->has_trimmed)
 		store_frontier(refresh);
 	trim_logs(refresh);
@@ -641,6 +647,7 @@ run_refresh(Oid view, Refresh *refresh)
 	refresh->started = GetCurrentTimestamp();
 	refresh->view = mvr_view_open(view, refresh->requested == REFRESH_FULL ?
 										  AccessExclusiveLock : ExclusiveLock);
+	mvr_progress_begin(view);
 	mvr_view_check_unused(refresh->view);
 	level = mvr_view_become_owner(refresh->view, &userid, &context);
 
@@ -662,6 +669,7 @@ run_refresh(Oid view, Refresh *refresh)
 	mvr_view_become_again(level, userid, context);
 	relation_close(refresh->view, NoLock);
 	CommandCounterIncrement();
+	mvr_progress_end();
 }
 
 /* For the background worker: returns the mode that it came to */
