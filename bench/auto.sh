@@ -35,21 +35,19 @@ if [ "${1:-}" != --inner ]; then
 fi
 
 [ "${2:-}" = --quick ] && PART=4 || PART=1
-TICKS=$(getconf CLK_TCK)
-
 make_installation
 build_extension "$MVR_WORK/build.log" || { tail "$MVR_WORK/build.log" && exit 1; }
 start_server "$MVR_WORK/server" "shared_preload_libraries = 'matview_refresh'" \
 	"max_worker_processes = 16" "shared_buffers = $(quarter_of_memory 1024)" "autovacuum = off" \
 	"matview.max_workers = 2" "max_wal_size = 4GB" "checkpoint_timeout = 1h"
 
-# our_ticks -- CPU time of our background processes so far
-our_ticks() {
-	local pid sum=0 ticks
+# our_nanoseconds -- CPU time of our background processes so far
+our_nanoseconds() {
+	local pid sum=0 spent
 
 	for pid in $(sql -c "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'matview%'"); do
-		ticks=$(awk '{ sub(/^.*\) /, ""); print $12 + $13 }' "/proc/$pid/stat" 2>/dev/null || echo 0)
-		sum=$((sum + ticks))
+		read -r spent _ <"/proc/$pid/schedstat" || continue
+		sum=$((sum + spent))
 	done
 	echo "$sum"
 }
@@ -132,10 +130,10 @@ sql -c "DO \$\$ BEGIN FOR i IN 1 .. 200 LOOP
 	END LOOP; END \$\$"
 wait_until "SELECT count(*) = 150 FROM matview.views WHERE view::text LIKE 'idle%' AND last_attempt IS NOT NULL AND policy NOT LIKE '%*%'"
 sleep 3
-before=$(our_ticks)
+before=$(our_nanoseconds)
 sleep $((60 / PART))
-after=$(our_ticks)
-say "idle: $(awk -v t=$((after - before)) -v hz="$TICKS" -v s=$((60 / PART)) 'BEGIN { printf "%.3f%% of one CPU with 200 policies (half on_change, a quarter every 10 s, a quarter cron) in %d s\n", 100 * t / hz / s, s }')"
+after=$(our_nanoseconds)
+say "idle: $(awk -v t=$((after - before)) -v s=$((60 / PART)) 'BEGIN { printf "%.3f%% of one CPU with 200 policies (half on_change, a quarter every 10 s, a quarter cron) in %d s\n", t / 1e7 / s, s }')"
 
 # ----------------------------------------------------------------------
 sql -c "DO \$\$ BEGIN FOR i IN 1 .. 200 LOOP EXECUTE format('DROP TABLE idle_base_%s CASCADE', i); END LOOP; END \$\$" 2>/dev/null
@@ -165,4 +163,4 @@ say "many: $(sql -c "WITH gaps AS (SELECT at - lag(at) OVER (PARTITION BY view O
 sql -c "SELECT format('      %s refreshes took %s ms each on average', round(max(value) FILTER (WHERE name = 'matview_refreshes_total')),
 	round((1000 * max(value) FILTER (WHERE name = 'matview_refresh_seconds_total') / max(value) FILTER (WHERE name = 'matview_refreshes_total'))::numeric, 2)) FROM matview.metrics"
 sleep 11
-[ "$(sql -c "SELECT count(*) FROM matview.views v, matview.check(v.view) c WHERE c.missing + c.extra > 0")" = 0 ] || die "a view is wrong"
+[ "$(sql -c "SELECT count(*) FROM matview.views v, matview.check(v.view) c WHERE v.policy IS NOT NULL AND c.missing + c.extra > 0")" = 0 ] || die "a view is wrong"

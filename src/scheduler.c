@@ -20,7 +20,8 @@
  *	   its last successful refresh.  All are dirty at first, and all become so
  *	   when more has changed than could be told.
  * (2) What is tracked and not dirty has nothing to refresh.  So its interval
- *	   or cron line costs nothing, but for a refresh every CLEAN_INTERVAL.
+ *	   or cron line costs nothing, not even a wakeup, but for one refresh every
+ *	   CLEAN_INTERVAL.
  * (3) Due views are handed out in the order in which they became due, so each
  *	   gets its turn.
  * (4) A view that reads materialized views waits for those that are due or
@@ -155,11 +156,33 @@ set_due(View *view, TimestampTz now)
 		view->due = get_regular_due(view, now);
 }
 
+/* Is a view as it should be, so that its turn would come to nothing? */
+static bool
+is_clean(const View *view, TimestampTz now)
+{
+	return view->is_tracked && !view->is_dirty && view->run.failures == 0 &&
+		now - view->run.finished <= CLEAN_INTERVAL;
+}
+
+/* A clean view that is due has had its turn */
+static bool
+skip_clean(View *view, TimestampTz now)
+{
+	if (!is_clean(view, now))
+		return false;
+	view->run.started = now;
+	set_due(view, now);
+	return true;
+}
+
 static void
 set_dirty(View *view, TimestampTz now)
 {
 	if (view->is_dirty)
 		return;
+	/* turns that have come to nothing since, for which nobody was woken */
+	if (is_due(view, now))
+		skip_clean(view, now);
 	view->is_dirty = true;
 	if (view->policy.kind == MVR_POLICY_ON_CHANGE && view->worker == NULL)
 		set_due(view, now);
@@ -748,20 +771,6 @@ must_wait(const View *view, TimestampTz now)
 	return false;
 }
 
-/*
- * What is tracked and not dirty is as it should be: it had its turn.
- */
-static bool
-skip_clean(View *view, TimestampTz now)
-{
-	if (!view->is_tracked || view->is_dirty || view->run.failures > 0 ||
-		now - view->run.finished > CLEAN_INTERVAL)
-		return false;
-	view->run.started = now;
-	set_due(view, now);
-	return true;
-}
-
 /* The due views, in the order in which they became due */
 static View **
 list_due(TimestampTz now, int *n)
@@ -806,8 +815,16 @@ get_next_time(TimestampTz now)
 
 	TIMESTAMP_NOEND(next);
 	foreach_view(view)
-		if (view->worker == NULL && view->due > now)
-			next = Min(next, view->due);
+	{
+		TimestampTz due = view->due;
+
+		if (view->worker)
+			continue;
+		if (is_clean(view, now) && !TIMESTAMP_NOT_FINITE(due))
+			due = Max(due, view->run.finished + CLEAN_INTERVAL + 1);
+		if (due > now)
+			next = Min(next, due);
+	}
 	if (slot_retry_at > now)
 		next = Min(next, slot_retry_at);
 	return next;
