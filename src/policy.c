@@ -206,16 +206,46 @@ parse_policy(const char *text, MvrPolicy *policy)
 	}
 }
 
+/*
+ * The same of a stored text.  False if it is none after all: somebody may have
+ * written the table by hand, and a scheduler must not fail of that.
+ */
+static bool
+parse_stored(const char *text, MvrPolicy *policy)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool is_valid = true;
+
+	PG_TRY();
+	{
+		parse_policy(text, policy);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_INVALID_PARAMETER_VALUE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		is_valid = false;
+	}
+	PG_END_TRY();
+	return is_valid;
+}
+
 /* ----------
  * Names and homes
  * ----------
  */
 
 /* Where rows are written: a database of a cluster */
-static char *
+static const char *
 get_home(void)
 {
-	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+	static char home[64] = "";
+
+	if (home[0] == '\0')
+		snprintf(home, sizeof(home), UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+	return home;
 }
 
 /* The name by which a view is found elsewhere; NULL if it is gone */
@@ -274,7 +304,7 @@ open_registry(const char *name, LOCKMODE lockmode)
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table matview.%s does not exist", name),
-				errhint("Drop and create the extension matview_refresh."));
+				errhint("Create the extension matview_refresh in this database."));
 	return rel;
 }
 
@@ -288,21 +318,28 @@ typedef struct Row
 	bool		is_stale;		/* OID or name are not as the view has them */
 } Row;
 
+/*
+ * Take a row apart.  If it can be seen at once that it is not about the view
+ * that is looked for (InvalidOid: any), only that is found out.
+ */
 static Row
-read_row(TupleDesc desc, HeapTuple tuple)
+read_row(TupleDesc desc, HeapTuple tuple, Oid view)
 {
 	Datum		values[POLICIES_NATTS];
 	bool		nulls[POLICIES_NATTS];
-	Row			row;
+	Row			row = {0};
 	char	   *name;
+	bool		is_home;
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	row.view = DatumGetObjectId(values[POLICIES_VIEW - 1]);
+	is_home = strcmp(TextDatumGetCString(values[POLICIES_HOME - 1]), get_home()) == 0;
+	if (is_home && OidIsValid(view) && row.view != view)
+		return row;
 	row.name = TextDatumGetCString(values[POLICIES_NAME - 1]);
 	row.text = TextDatumGetCString(values[POLICIES_POLICY - 1]);
 	row.paused = DatumGetBool(values[POLICIES_PAUSED - 1]);
-	row.is_stale = false;
-	if (strcmp(TextDatumGetCString(values[POLICIES_HOME - 1]), get_home()) != 0)
+	if (!is_home)
 	{
 		row.view = lookup_name(row.name);
 		row.is_stale = OidIsValid(row.view);
@@ -352,7 +389,7 @@ lookup_row(Oid view, Row *result)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Row			row = read_row(RelationGetDescr(rel), tuple);
+		Row			row = read_row(RelationGetDescr(rel), tuple, view);
 
 		if (row.view == view)
 		{
@@ -375,7 +412,7 @@ replace_row(Oid view, const Row *new)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (read_row(RelationGetDescr(rel), tuple).view == view)
+		if (read_row(RelationGetDescr(rel), tuple, view).view == view)
 			CatalogTupleDelete(rel, &tuple->t_self);
 	}
 	systable_endscan(scan);
@@ -400,14 +437,13 @@ mvr_policy_list(void)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Row			row = read_row(RelationGetDescr(rel), tuple);
+		Row			row = read_row(RelationGetDescr(rel), tuple, InvalidOid);
 		MvrPolicy  *policy = palloc0(sizeof(MvrPolicy));
 
-		if (get_rel_relkind(row.view) != RELKIND_MATVIEW)
+		if (get_rel_relkind(row.view) != RELKIND_MATVIEW || !parse_stored(row.text, policy))
 			continue;
 		policy->view = row.view;
 		policy->paused = row.paused;
-		parse_policy(row.text, policy);
 		policies = lappend(policies, policy);
 	}
 	systable_endscan(scan);
@@ -433,7 +469,7 @@ mvr_policy_adopt(void)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Row			row = read_row(RelationGetDescr(rel), tuple);
+		Row			row = read_row(RelationGetDescr(rel), tuple, InvalidOid);
 
 		if (row.is_stale)
 			stale = lappend_oid(stale, row.view);
@@ -653,7 +689,7 @@ mvr_policy_forget(List *relations)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (!list_member_oid(relations, read_row(RelationGetDescr(rel), tuple).view))
+		if (!list_member_oid(relations, read_row(RelationGetDescr(rel), tuple, InvalidOid).view))
 			continue;
 		CatalogTupleDelete(rel, &tuple->t_self);
 		mvr_wake_note_policies();
@@ -744,9 +780,8 @@ mvr_next_due(PG_FUNCTION_ARGS)
 	Row			row;
 	TimestampTz due;
 
-	if (!lookup_row(view, &row) || row.paused)
+	if (!lookup_row(view, &row) || row.paused || !parse_stored(row.text, &policy))
 		PG_RETURN_NULL();
-	parse_policy(row.text, &policy);
 	mvr_policy_lookup_run(view, &run);
 	due = get_next_due(&policy, &run);
 	if (due == 0 || TIMESTAMP_NOT_FINITE(due))

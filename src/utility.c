@@ -258,6 +258,18 @@ intercept_refresh(const RefreshMatViewStmt *stmt)
  * ----------
  */
 
+/* ALTER DATABASE SET TABLESPACE, unlike other options */
+static bool
+moves_database(const AlterDatabaseStmt *stmt)
+{
+	foreach_ptr(DefElem, option, stmt->options)
+	{
+		if (strcmp(option->defname, "tablespace") == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The database that a command wants to itself, or InvalidOid */
 static Oid
 get_wanted_database(Node *node)
@@ -268,7 +280,7 @@ get_wanted_database(Node *node)
 		name = ((DropdbStmt *) node)->dbname;
 	else if (IsA(node, RenameStmt) && ((RenameStmt *) node)->renameType == OBJECT_DATABASE)
 		name = ((RenameStmt *) node)->subname;
-	else if (IsA(node, AlterDatabaseStmt))
+	else if (IsA(node, AlterDatabaseStmt) && moves_database((AlterDatabaseStmt *) node))
 		name = ((AlterDatabaseStmt *) node)->dbname;
 	else if (IsA(node, CreatedbStmt))
 	{
@@ -468,6 +480,9 @@ process_utility(PlannedStmt *stmt, const char *query, bool read_only,
 		if (commits)
 		{
 			mvr_wake_note_all();
+			mvr_wake_note_policies();
+			mvr_wake_note_catalog();
+			mvr_wake_note_extension();
 			mvr_wake_now();
 		}
 		return;

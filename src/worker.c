@@ -45,12 +45,12 @@
 
 #include "matview_refresh.h"
 
-#define LOCK_TIMEOUT		"10s"
+#define LOCK_TIMEOUT		"1s"
 #define TRACK_LOCK_TIMEOUT	"1s"	/* writers queue behind us that long */
 #define IDLE_LIFE			(5 * USECS_PER_MINUTE)
 #define FIRST_DELAY			USECS_PER_SEC	/* after an error */
 #define FIRST_SHORT_DELAY	(USECS_PER_SEC / 10)	/* after one that passes */
-#define PASSING_FAILURES	5	/* when it has not */
+#define PASSING_FAILURES	8	/* when it has not */
 #define STORE_INTERVAL		USECS_PER_MINUTE	/* of runs without any change */
 
 static MvrWorker *me = NULL;
