@@ -134,7 +134,8 @@ ensure_slot(Oid database)
 			continue;
 		slot = &mvr_databases[i];
 		slot->scheduler = slot->holder = 0;
-		slot->is_settled = slot->has_prepared = slot->is_starving = false;
+		slot->is_settled = slot->has_prepared = false;
+		slot->starving = 0;
 		memset(&slot->counters, 0, sizeof(slot->counters));
 		slot->database = database;
 	}
@@ -253,10 +254,7 @@ start_schedulers(TimestampTz now)
 			continue;
 		if (!is_busy && db->retry_at <= now)
 		{
-			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
 			start(db, now);
-			MemoryContextSwitchTo(old);
 			is_busy = (db->handle != NULL);
 		}
 		if (db->handle == NULL && db->retry_at > now)

@@ -122,7 +122,8 @@ typedef struct MvrDatabase
 	Oid			dirty[MVR_MAX_DIRTY];
 
 	bool		has_prepared;	/* a prepared transaction may have changes */
-	bool		is_starving;	/* views are due, and it has no worker */
+	uint64		starving;		/* 0, or the ticket that it drew when views were
+								 * due and it had no worker; under the lock */
 	MvrCounters counters;
 
 	/*
@@ -160,6 +161,7 @@ typedef struct MvrWorker
 	int			generation;		/* of the slot's use: who comes late goes */
 	int			pid;			/* 0 until it is there */
 	Latch	   *latch;
+	bool		has_worked;		/* so it may go if another database starves */
 	Oid			view;
 	bool		is_gone;		/* the view, or its policy */
 	bool		is_changed;		/* there was something to do */
@@ -170,6 +172,7 @@ typedef struct MvrWorker
 typedef struct MvrShared
 {
 	LWLock	   *lock;
+	uint64		tickets;		/* drawn so far; under the lock */
 	slock_t		mutex;			/* protects what follows */
 	Latch	   *launcher;
 	bool		databases_changed;	/* look at pg_database again */
@@ -189,7 +192,8 @@ extern MvrDatabase *mvr_shared_lookup_database(Oid database);
 extern void mvr_shared_wake(MvrDatabase *db);
 extern void mvr_shared_wake_launcher(void);
 extern bool mvr_shared_is_held(MvrDatabase *db);
-extern bool mvr_shared_is_other_starving(Oid database);
+extern bool mvr_shared_is_other_starving(Oid database, uint64 ticket);
+extern void mvr_shared_wake_starving(void);
 extern void mvr_shared_terminate_workers(Oid database);
 
 /* ----------

@@ -19,6 +19,7 @@
 #include "storage/procsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "matview_refresh.h"
@@ -84,12 +85,17 @@ mvr_process_connect(Oid database, const char *lock_timeout)
 	pin("lock_timeout", lock_timeout);
 }
 
-/* False if there is no room for one more background worker now */
+/*
+ * False if there is no room for one more background worker now.  The handle is
+ * to be freed by the caller.
+ */
 bool
 mvr_process_register(const char *function, const char *name, const char *type,
 					 int64 arg, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker = {0};
+	MemoryContext old;
+	bool		is_registered;
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -100,7 +106,10 @@ mvr_process_register(const char *function, const char *name, const char *type,
 	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
 	worker.bgw_main_arg = Int64GetDatum(arg);
 	worker.bgw_notify_pid = MyProcPid;
-	return RegisterDynamicBackgroundWorker(&worker, handle);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	is_registered = RegisterDynamicBackgroundWorker(&worker, handle);
+	MemoryContextSwitchTo(old);
+	return is_registered;
 }
 
 /*

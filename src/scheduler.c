@@ -562,17 +562,21 @@ collect_results(TimestampTz now)
 	}
 }
 
-/* Hand a view to an idle worker; false if there is none */
+/*
+ * Hand a view to an idle worker; false if there is none, or just one that has
+ * to go now
+ */
 static bool
 hand_out(View *view, TimestampTz now)
 {
 	MvrWorker  *worker = NULL;
+	bool		is_other_starving;
 
-	if (mvr_shared_is_other_starving(MyDatabaseId))
-		return false;
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	is_other_starving = mvr_shared_is_other_starving(MyDatabaseId, 0);
 	for (int i = 0; i < mvr_nslots && worker == NULL; i++)
-		if (mvr_workers[i].state == MVR_WORKER_IDLE && mvr_workers[i].database == MyDatabaseId)
+		if (mvr_workers[i].state == MVR_WORKER_IDLE && mvr_workers[i].database == MyDatabaseId &&
+			!(mvr_workers[i].has_worked && is_other_starving))
 			worker = &mvr_workers[i];
 	if (worker)
 	{
@@ -649,10 +653,10 @@ reserve_slot(int needed, int *generation, bool *starves)
 	*starves = false;
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	count_workers(&all, &ours, &starting, &slot);
-	if (starting >= needed ||
-		(ours > 0 && mvr_shared_is_other_starving(MyDatabaseId)))
+	if (starting >= needed)
 		slot = -1;
-	else if (all >= mvr_max_workers || slot < 0)
+	else if (all >= mvr_max_workers || slot < 0 ||
+			 mvr_shared_is_other_starving(MyDatabaseId, me->starving))
 	{
 		*starves = (ours == 0);
 		slot = -1;
@@ -694,20 +698,23 @@ note_slots(bool out_of_slots, TimestampTz now)
 	slot_retry_at = out_of_slots ? now + SLOT_RETRY : 0;
 }
 
-/* Idle workers of others look whether somebody is starving, and go */
+/*
+ * Draw a ticket, or give it back.  Then idle workers of others look whether
+ * they should go, or other databases whether it is their turn.
+ */
 static void
 set_starving(bool is_starving)
 {
-	bool		is_new = is_starving && !me->is_starving;
-
-	me->is_starving = is_starving;
-	if (!is_new)
+	if (is_starving == (me->starving != 0))
 		return;
-	LWLockAcquire(mvr_shared->lock, LW_SHARED);
-	for (int i = 0; i < mvr_nslots; i++)
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	me->starving = is_starving ? ++mvr_shared->tickets : 0;
+	for (int i = 0; is_starving && i < mvr_nslots; i++)
 		if (mvr_workers[i].state == MVR_WORKER_IDLE)
 			SetLatch(mvr_workers[i].latch);
 	LWLockRelease(mvr_shared->lock);
+	if (!is_starving)
+		mvr_shared_wake_starving();
 }
 
 /* Start as many workers as there are views that could be refreshed now */
@@ -857,8 +864,8 @@ leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 	SpinLockAcquire(&me->mutex);
 	me->scheduler = 0;
 	me->latch = NULL;
-	me->is_starving = false;
 	SpinLockRelease(&me->mutex);
+	set_starving(false);
 	for (int i = 0; i < MVR_WATCH_WORDS; i++)
 		pg_atomic_write_u64(&me->watch[i], 0);
 	mvr_shared_wake_launcher();
@@ -994,6 +1001,8 @@ run_turn(bool *is_there)
 	}
 	if (*is_there && !mvr_shared_is_held(me))
 		hand_out_due(now);
+	else
+		set_starving(false);
 	return get_next_time(now);
 }
 

@@ -23,7 +23,10 @@
  *	   the one that should know is gone, and begins by looking at everything.
  * (3) A latch in a slot is the one of a PGPROC.  It outlives the process, and
  *	   setting it once too often does no harm.
- * (4) Who leaves clears its slot on the way out (before_shmem_exit).  After a
+ * (4) A database whose views are due and that gets no worker draws a ticket.
+ *	   The lowest ticket has the next worker.  Workers of others go when they
+ *	   have done one refresh, so that none starts for nothing.
+ * (5) Who leaves clears its slot on the way out (before_shmem_exit).  After a
  *	   crash all of this is made anew.
  *
  * Nothing of it is there unless the library is preloaded.
@@ -205,13 +208,29 @@ mvr_shared_terminate_workers(Oid database)
 	LWLockRelease(mvr_shared->lock);
 }
 
-/* Does another database wait for a worker, and has none? */
+/*
+ * Does another database wait for a worker, and has none?  With a ticket, only
+ * those count that have drawn theirs before; 0 is no ticket.
+ */
 bool
-mvr_shared_is_other_starving(Oid database)
+mvr_shared_is_other_starving(Oid database, uint64 ticket)
 {
 	for (int i = 0; i < mvr_nslots; i++)
-		if (OidIsValid(mvr_databases[i].database) && mvr_databases[i].is_starving &&
-			mvr_databases[i].database != database)
+	{
+		MvrDatabase *db = &mvr_databases[i];
+
+		if (OidIsValid(db->database) && db->database != database && db->starving != 0 &&
+			(ticket == 0 || db->starving < ticket))
 			return true;
+	}
 	return false;
+}
+
+/* Somebody may have his turn now: let all who wait look */
+void
+mvr_shared_wake_starving(void)
+{
+	for (int i = 0; i < mvr_nslots; i++)
+		if (mvr_databases[i].starving != 0)
+			mvr_shared_wake(&mvr_databases[i]);
 }

@@ -48,6 +48,7 @@
 #define LOCK_TIMEOUT		"1s"
 #define TRACK_LOCK_TIMEOUT	"1s"	/* writers queue behind us that long */
 #define IDLE_LIFE			(5 * USECS_PER_MINUTE)
+#define PATIENCE			USECS_PER_SEC
 #define FIRST_DELAY			USECS_PER_SEC	/* after an error */
 #define FIRST_SHORT_DELAY	(USECS_PER_SEC / 10)	/* after one that passes */
 #define PASSING_FAILURES	8	/* when it has not */
@@ -79,9 +80,7 @@ leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 	me->pid = 0;
 	me->generation++;
 	LWLockRelease(mvr_shared->lock);
-	for (int i = 0; i < mvr_nslots; i++)
-		if (mvr_databases[i].is_starving && &mvr_databases[i] != db)
-			mvr_shared_wake(&mvr_databases[i]);
+	mvr_shared_wake_starving();
 	if (db)
 		mvr_shared_wake(db);
 }
@@ -101,6 +100,7 @@ enter_slot(int64 argument)
 	}
 	me->pid = MyProcPid;
 	me->latch = MyLatch;
+	me->has_worked = false;
 	database = me->database;
 	LWLockRelease(mvr_shared->lock);
 	before_shmem_exit(leave_slot, (Datum) 0);
@@ -388,6 +388,7 @@ do_work(void)
 	me->run = result.run;
 	me->is_gone = result.is_gone;
 	me->is_rewritten = result.is_rewritten;
+	me->has_worked = true;
 	me->state = MVR_WORKER_DONE;
 	LWLockRelease(mvr_shared->lock);
 	if (db)
@@ -402,14 +403,20 @@ do_work(void)
  * ----------
  */
 
-/* Is there nobody who would give us work, or somebody who needs our place? */
+/*
+ * Is there nobody who would give us work, or somebody who needs our place?  Who
+ * has not worked gives his scheduler some time before he goes for others.
+ */
 static bool
-should_go(void)
+should_go(TimestampTz since)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	MvrDatabase *db = mvr_shared_lookup_database(MyDatabaseId);
 
-	return db == NULL || db->scheduler == 0 || mvr_shared_is_held(db) ||
-		mvr_shared_is_other_starving(MyDatabaseId);
+	if (db == NULL || db->scheduler == 0 || mvr_shared_is_held(db) || now - since > IDLE_LIFE)
+		return true;
+	return mvr_shared_is_other_starving(MyDatabaseId, 0) &&
+		(me->has_worked || now - since > PATIENCE);
 }
 
 /* Give the slot up, unless work has come in between */
@@ -443,12 +450,12 @@ wait_for_work(void)
 		pg_read_barrier();
 		if (state == MVR_WORKER_BUSY)
 			return;
-		if (state == MVR_WORKER_IDLE &&
-			(should_go() || GetCurrentTimestamp() - since > IDLE_LIFE))
+		if (state == MVR_WORKER_IDLE && should_go(since))
 			go_if_idle();
 		if (state == MVR_WORKER_DONE && mvr_shared_lookup_database(MyDatabaseId) == NULL)
 			go_if_idle();
-		mvr_process_wait(since + IDLE_LIFE + USECS_PER_SEC);
+		mvr_process_wait(mvr_shared_is_other_starving(MyDatabaseId, 0) ?
+						 GetCurrentTimestamp() + PATIENCE : since + IDLE_LIFE + USECS_PER_SEC);
 	}
 }
 
