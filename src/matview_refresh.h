@@ -161,6 +161,7 @@ typedef struct MvrWorker
 	int			generation;		/* of the slot's use: who comes late goes */
 	int			pid;			/* 0 until it is there */
 	Latch	   *latch;
+	int			scheduler;		/* pid of the one that has handed it the view */
 	bool		has_worked;		/* so it may go if another database starves */
 	Oid			view;
 	bool		is_gone;		/* the view, or its policy */
@@ -680,6 +681,17 @@ extern bool mvr_process_register(const char *function, const char *name,
 extern void mvr_process_connect(Oid database, const char *lock_timeout);
 extern void mvr_process_set_signals(void);
 extern bool mvr_process_wait(TimestampTz until);
+
+/* ----------
+ * pool.c: a scheduler's side of the worker slots
+ * ----------
+ */
+extern void mvr_pool_begin(MvrDatabase *db);
+extern MvrWorker *mvr_pool_assign(Oid view, int *generation);
+extern void mvr_pool_free_dead(void);
+extern void mvr_pool_start(int needed, TimestampTz now);
+extern void mvr_pool_set_starving(MvrDatabase *db, bool is_starving);
+extern TimestampTz mvr_pool_get_retry_time(TimestampTz now);
 
 /* ----------
  * worker.c, scheduler.c, launcher.c: the background processes

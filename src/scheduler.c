@@ -52,7 +52,6 @@
 #include "matview_refresh.h"
 
 #define CLEAN_INTERVAL		(10 * USECS_PER_MINUTE)
-#define SLOT_RETRY			(5 * USECS_PER_SEC)
 #define LOST_RETRY			USECS_PER_SEC
 #define MAX_TOUCHED			256
 #define MAX_LOOKS			4
@@ -72,7 +71,6 @@ typedef struct View
 	Oid		   *reads;			/* all relations below the query, sorted */
 	MvrWorker  *worker;			/* that refreshes it now, or NULL */
 	int			generation;		/* of that worker's slot */
-	TimestampTz handed_out;
 } View;
 
 static MvrDatabase *me = NULL;
@@ -84,10 +82,6 @@ static bool must_watch = true;	/* the bits have to be set anew */
 static Oid	touched[MAX_TOUCHED];
 static int	ntouched = 0;
 static bool all_touched = false;
-
-static BackgroundWorkerHandle **handles = NULL; /* by worker slot */
-static TimestampTz slot_retry_at = 0;
-static bool is_out_of_slots = false;
 
 #define foreach_view(var) \
 	for (HASH_SEQ_STATUS var##_scan = start_scan(), *var##_once = &var##_scan; var##_once; var##_once = NULL) \
@@ -510,7 +504,7 @@ take_notes(TimestampTz now)
 }
 
 /* ----------
- * Workers
+ * Results
  * ----------
  */
 
@@ -562,194 +556,22 @@ collect_results(TimestampTz now)
 	}
 }
 
-/*
- * Hand a view to an idle worker; false if there is none, or just one that has
- * to go now
- */
-static bool
-hand_out(View *view, TimestampTz now)
-{
-	MvrWorker  *worker = NULL;
-	bool		is_other_starving;
-
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-	is_other_starving = mvr_shared_is_other_starving(MyDatabaseId, 0);
-	for (int i = 0; i < mvr_nslots && worker == NULL; i++)
-		if (mvr_workers[i].state == MVR_WORKER_IDLE && mvr_workers[i].database == MyDatabaseId &&
-			!(mvr_workers[i].has_worked && is_other_starving))
-			worker = &mvr_workers[i];
-	if (worker)
-	{
-		worker->view = view->view;
-		view->generation = worker->generation;
-		worker->state = MVR_WORKER_BUSY;
-	}
-	LWLockRelease(mvr_shared->lock);
-	if (worker == NULL)
-		return false;
-	view->worker = worker;
-	view->handed_out = now;
-	view->is_dirty = false;
-	TIMESTAMP_NOEND(view->due);
-	SetLatch(worker->latch);
-	return true;
-}
-
-/* Slots of workers that never came */
-static void
-free_dead_slots(void)
-{
-	for (int i = 0; i < mvr_nslots; i++)
-	{
-		pid_t		pid;
-
-		if (handles[i] == NULL || GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
-			continue;
-		pfree(handles[i]);
-		handles[i] = NULL;
-		LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-		if (mvr_workers[i].state == MVR_WORKER_STARTING && mvr_workers[i].pid == 0 &&
-			mvr_workers[i].database == MyDatabaseId)
-		{
-			mvr_workers[i].state = MVR_WORKER_FREE;
-			mvr_workers[i].database = InvalidOid;
-			mvr_workers[i].generation++;
-		}
-		LWLockRelease(mvr_shared->lock);
-	}
-}
-
-/* How many workers there are; caller holds the lock */
-static void
-count_workers(int *all, int *ours, int *starting, int *unused)
-{
-	*all = *ours = *starting = 0;
-	*unused = -1;
-	for (int i = 0; i < mvr_nslots; i++)
-	{
-		if (mvr_workers[i].state == MVR_WORKER_FREE)
-		{
-			*unused = i;
-			continue;
-		}
-		(*all)++;
-		if (mvr_workers[i].database != MyDatabaseId)
-			continue;
-		(*ours)++;
-		if (mvr_workers[i].state == MVR_WORKER_STARTING)
-			(*starting)++;
-	}
-}
-
-/* Reserve a slot if one more worker is wanted and allowed; else -1 */
-static int
-reserve_slot(int needed, int *generation, bool *starves)
-{
-	int			all;
-	int			ours;
-	int			starting;
-	int			slot;
-
-	*starves = false;
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-	count_workers(&all, &ours, &starting, &slot);
-	if (starting >= needed)
-		slot = -1;
-	else if (all >= mvr_max_workers || slot < 0 ||
-			 mvr_shared_is_other_starving(MyDatabaseId, me->starving))
-	{
-		*starves = (ours == 0);
-		slot = -1;
-	}
-	if (slot >= 0)
-	{
-		MvrWorker  *worker = &mvr_workers[slot];
-
-		worker->state = MVR_WORKER_STARTING;
-		worker->database = MyDatabaseId;
-		worker->pid = 0;
-		*generation = ++worker->generation;
-	}
-	LWLockRelease(mvr_shared->lock);
-	return slot;
-}
-
-static void
-unreserve_slot(int slot)
-{
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-	mvr_workers[slot].state = MVR_WORKER_FREE;
-	mvr_workers[slot].database = InvalidOid;
-	LWLockRelease(mvr_shared->lock);
-}
-
-/* One line in the log when it begins, and one when it is over */
-static void
-note_slots(bool out_of_slots, TimestampTz now)
-{
-	if (out_of_slots != is_out_of_slots)
-		ereport(LOG,
-				out_of_slots ?
-				errmsg("no background worker slot is free for a refresh worker of database %u",
-					   MyDatabaseId) :
-				errmsg("refresh workers of database %u can be started again", MyDatabaseId),
-				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
-	is_out_of_slots = out_of_slots;
-	slot_retry_at = out_of_slots ? now + SLOT_RETRY : 0;
-}
-
-/*
- * Draw a ticket, or give it back.  Then idle workers of others look whether
- * they should go, or other databases whether it is their turn.
- */
-static void
-set_starving(bool is_starving)
-{
-	if (is_starving == (me->starving != 0))
-		return;
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-	me->starving = is_starving ? ++mvr_shared->tickets : 0;
-	for (int i = 0; is_starving && i < mvr_nslots; i++)
-		if (mvr_workers[i].state == MVR_WORKER_IDLE)
-			SetLatch(mvr_workers[i].latch);
-	LWLockRelease(mvr_shared->lock);
-	if (!is_starving)
-		mvr_shared_wake_starving();
-}
-
-/* Start as many workers as there are views that could be refreshed now */
-static void
-start_workers(int needed, TimestampTz now)
-{
-	bool		starves = false;
-	int			generation;
-	int			slot;
-
-	if (needed > 0 && slot_retry_at > now)
-		return;
-	while (needed > 0 && (slot = reserve_slot(needed, &generation, &starves)) >= 0)
-	{
-		BackgroundWorkerHandle *handle;
-
-		if (!mvr_process_register("mvr_worker_main",
-								  psprintf("matview refresh worker of database %u", MyDatabaseId),
-								  "matview refresh worker",
-								  mvr_worker_argument(slot, generation), &handle))
-		{
-			unreserve_slot(slot);
-			note_slots(true, now);
-			break;
-		}
-		note_slots(false, now);
-		handles[slot] = handle;
-	}
-	set_starving(starves);
-}
-
 /* ----------
  * Handing out
  * ----------
  */
+
+/* Hand a view to an idle worker; false if there is none */
+static bool
+hand_out(View *view)
+{
+	view->worker = mvr_pool_assign(view->view, &view->generation);
+	if (view->worker == NULL)
+		return false;
+	view->is_dirty = false;
+	TIMESTAMP_NOEND(view->due);
+	return true;
+}
 
 static int
 compare_due(const void *a, const void *b)
@@ -806,11 +628,11 @@ hand_out_due(TimestampTz now)
 	{
 		if (must_wait(due[i], now))
 			continue;
-		has_idle = has_idle && hand_out(due[i], now);
+		has_idle = has_idle && hand_out(due[i]);
 		if (!has_idle)
 			waiting++;
 	}
-	start_workers(waiting, now);
+	mvr_pool_start(waiting, now);
 	pfree(due);
 }
 
@@ -832,9 +654,7 @@ get_next_time(TimestampTz now)
 		if (due > now)
 			next = Min(next, due);
 	}
-	if (slot_retry_at > now)
-		next = Min(next, slot_retry_at);
-	return next;
+	return Min(next, mvr_pool_get_retry_time(now));
 }
 
 /* Times were set by a clock that has been put back */
@@ -845,7 +665,6 @@ notice_clock(TimestampTz now)
 
 	if (now < last - USECS_PER_SEC)
 	{
-		slot_retry_at = 0;
 		foreach_view(view)
 			if (view->worker == NULL)
 				set_due(view, now);
@@ -865,7 +684,7 @@ leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 	me->scheduler = 0;
 	me->latch = NULL;
 	SpinLockRelease(&me->mutex);
-	set_starving(false);
+	mvr_pool_set_starving(me, false);
 	for (int i = 0; i < MVR_WATCH_WORDS; i++)
 		pg_atomic_write_u64(&me->watch[i], 0);
 	mvr_shared_wake_launcher();
@@ -905,29 +724,6 @@ enter_slot(Oid database)
 		proc_exit(0);
 }
 
-/* Slots that a scheduler before us has reserved, for workers that never came */
-static void
-free_old_slots(void)
-{
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < mvr_nslots; i++)
-	{
-		MvrWorker  *worker = &mvr_workers[i];
-
-		if (worker->database != MyDatabaseId)
-			continue;
-		if (worker->state == MVR_WORKER_DONE)
-			worker->state = MVR_WORKER_IDLE;
-		else if (worker->state == MVR_WORKER_STARTING && worker->pid == 0)
-		{
-			worker->state = MVR_WORKER_FREE;
-			worker->database = InvalidOid;
-			worker->generation++;
-		}
-	}
-	LWLockRelease(mvr_shared->lock);
-}
-
 static void
 create_tables(void)
 {
@@ -938,8 +734,6 @@ create_tables(void)
 	ctl.hcxt = TopMemoryContext;
 	views = hash_create("matview_refresh views", 64, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	handles = MemoryContextAllocZero(TopMemoryContext,
-									 sizeof(BackgroundWorkerHandle *) * mvr_nslots);
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
 }
 
@@ -989,7 +783,7 @@ run_turn(bool *is_there)
 
 	notice_clock(now);
 	must_look = take_notes(now);
-	free_dead_slots();
+	mvr_pool_free_dead();
 	collect_results(now);
 	/* what a look finds out may want another one */
 	for (int i = 0; i < MAX_LOOKS && *is_there &&
@@ -1002,7 +796,7 @@ run_turn(bool *is_there)
 	if (*is_there && !mvr_shared_is_held(me))
 		hand_out_due(now);
 	else
-		set_starving(false);
+		mvr_pool_set_starving(me, false);
 	return get_next_time(now);
 }
 
@@ -1015,7 +809,7 @@ mvr_scheduler_main(Datum arg)
 	mvr_process_set_signals();
 	enter_slot((Oid) DatumGetInt64(arg));
 	mvr_process_connect(me->database, "0");
-	free_old_slots();
+	mvr_pool_begin(me);
 	create_tables();
 	look_for_prepared();
 	context = AllocSetContextCreate(TopMemoryContext, "matview scheduler",

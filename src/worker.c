@@ -389,7 +389,8 @@ do_work(void)
 	me->is_gone = result.is_gone;
 	me->is_rewritten = result.is_rewritten;
 	me->has_worked = true;
-	me->state = MVR_WORKER_DONE;
+	/* one that has come since does not know of it, and refreshes it anyway */
+	me->state = db && db->scheduler == me->scheduler ? MVR_WORKER_DONE : MVR_WORKER_IDLE;
 	LWLockRelease(mvr_shared->lock);
 	if (db)
 		mvr_shared_wake(db);
@@ -417,6 +418,15 @@ should_go(TimestampTz since)
 		return true;
 	return mvr_shared_is_other_starving(MyDatabaseId, 0) &&
 		(me->has_worked || now - since > PATIENCE);
+}
+
+/* Has the scheduler ended that should have seen what we have done? */
+static bool
+is_abandoned(void)
+{
+	MvrDatabase *db = mvr_shared_lookup_database(MyDatabaseId);
+
+	return db == NULL || db->scheduler != me->scheduler;
 }
 
 /* Give the slot up, unless work has come in between */
@@ -452,7 +462,7 @@ wait_for_work(void)
 			return;
 		if (state == MVR_WORKER_IDLE && should_go(since))
 			go_if_idle();
-		if (state == MVR_WORKER_DONE && mvr_shared_lookup_database(MyDatabaseId) == NULL)
+		if (state == MVR_WORKER_DONE && is_abandoned())
 			go_if_idle();
 		mvr_process_wait(mvr_shared_is_other_starving(MyDatabaseId, 0) ?
 						 GetCurrentTimestamp() + PATIENCE : since + IDLE_LIFE + USECS_PER_SEC);

@@ -199,5 +199,20 @@ is(sql('SELECT s FROM chain_2'), sql('SELECT sum(v) + 5 + 1 FROM base'), 'the la
 is(sql(q(SELECT count(*) <= 2 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker')), 't', 'by two workers');
 ok(sql(q(SELECT value > 0 FROM matview.metrics WHERE name = 'matview_refreshes_total')) eq 't', 'counted');
 
+# A refresh that runs is in nobody's way: not of DROP DATABASE, nor DROP EXTENSION
+$node->safe_psql('postgres', 'CREATE DATABASE busy');
+$node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
+		'CREATE MATERIALIZED VIEW long AS SELECT id, pg_sleep(600) FROM base', 'INSERT INTO base VALUES (1)',
+		q(SELECT matview.set_auto_refresh('long', 'on_change'))));
+ok($node->poll_query_until('busy', 'SELECT count(*) = 1 FROM matview.progress'), 'a long refresh');
+$node->safe_psql('busy', 'DROP EXTENSION matview_refresh');
+is($node->safe_psql('busy', q(SELECT count(*) FROM pg_extension WHERE extname = 'matview_refresh')), '0', 'DROP EXTENSION');
+$node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', q(SELECT matview.set_auto_refresh('long', 'on_change'))));
+ok($node->poll_query_until('busy', 'SELECT count(*) = 1 FROM matview.progress'), 'a long refresh again');
+$node->safe_psql('postgres', 'DROP DATABASE busy');
+is(sql(q(SELECT count(*) FROM pg_database WHERE datname = 'busy')), '0', 'DROP DATABASE');
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "after that: $_") for 'grouped', 'chain_2';
+
 $node->stop;
 done_testing();

@@ -18,7 +18,6 @@ matview.min_interval = 5ms
 matview.max_workers = 1
 matview.max_retry_delay = 1s
 log_statement = none
-fsync = on
 ));
 $node->start;
 
