@@ -202,7 +202,7 @@ ok(sql(q(SELECT value > 0 FROM matview.metrics WHERE name = 'matview_refreshes_t
 # A refresh that runs is in nobody's way: not of DROP DATABASE, nor DROP EXTENSION
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 $node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
-		'CREATE MATERIALIZED VIEW long AS SELECT id, pg_sleep(600) FROM base', 'INSERT INTO base VALUES (1)',
+		'CREATE MATERIALIZED VIEW long AS SELECT id, pg_sleep(600)::text AS p FROM base', 'INSERT INTO base VALUES (1)',
 		q(SELECT matview.set_auto_refresh('long', 'on_change'))));
 ok($node->poll_query_until('busy', 'SELECT count(*) = 1 FROM matview.progress'), 'a long refresh');
 $node->safe_psql('busy', 'DROP EXTENSION matview_refresh');
