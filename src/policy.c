@@ -32,6 +32,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -64,6 +65,10 @@ enum
 	RUNS_VIEW = 1, RUNS_STARTED, RUNS_FINISHED, RUNS_FAILURES, RUNS_SQLSTATE,
 	RUNS_ERROR, RUNS_RETRY_AT, RUNS_NATTS = RUNS_RETRY_AT
 };
+
+/* What is kept of texts, in bytes: a row is never so long that it is toasted */
+#define MAX_POLICY		200
+#define MAX_ERROR		1000
 
 /* No more than ten times a second */
 #define MIN_EVERY		(USECS_PER_SEC / 10)
@@ -184,6 +189,8 @@ static void
 parse_policy(const char *text, MvrPolicy *policy)
 {
 	policy->text = trim_text(text);
+	if (strlen(policy->text) > MAX_POLICY)
+		raise_bad_policy(policy->text, "It is too long.");
 	for (int i = 0; i < (int) lengthof(keywords); i++)
 	{
 		if (pg_strcasecmp(policy->text, keywords[i].name) == 0)
@@ -572,7 +579,9 @@ mvr_policy_store_run(const MvrRun *run, const char *error)
 	if (run->failures > 0)
 	{
 		values[RUNS_SQLSTATE - 1] = CStringGetTextDatum(unpack_sql_state(run->sqlstate));
-		values[RUNS_ERROR - 1] = CStringGetTextDatum(error);
+		values[RUNS_ERROR - 1] =
+			PointerGetDatum(cstring_to_text_with_len(error, pg_mbcliplen(error, strlen(error),
+																		 MAX_ERROR)));
 		values[RUNS_RETRY_AT - 1] = TimestampTzGetDatum(run->retry_at);
 	}
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);

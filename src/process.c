@@ -5,6 +5,11 @@
  * They connect as the bootstrap superuser, with the settings of the server,
  * the database and that role.  Some of those would break them, or make a
  * refresh depend on what somebody has set for himself; these are pinned.
+ *
+ * So is synchronous_commit.  A refresh that a crash has undone left the changes
+ * in the logs and the frontier before them, and all views are looked at when
+ * the server is back.  So there is no need to wait for the disk, nor for a
+ * standby.
  */
 #include "postgres.h"
 
@@ -39,6 +44,7 @@ static const struct
 	{"default_transaction_isolation", "read committed"},
 	{"default_transaction_deferrable", "off"},
 	{"session_replication_role", "origin"},
+	{"synchronous_commit", "off"},
 	{"exit_on_error", "off"},
 	{"row_security", "on"},
 	{"quote_all_identifiers", "off"},

@@ -40,6 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/ps_status.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -140,6 +141,15 @@ begin_transaction(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	/* as a statement has; the refresh takes a later one of its own */
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
 }
 
 /* Track a view that is not, if that is possible and its owner may */
@@ -167,7 +177,7 @@ try_track(Oid view)
 		begin_transaction();
 		if (OidIsValid(lookup_owner(view)) && mvr_catalog_lookup_view(view) == NULL)
 			track(view);
-		CommitTransactionCommand();
+		commit_transaction();
 	}
 	PG_CATCH();
 	{
@@ -290,7 +300,7 @@ run_once(Oid view, MvrWorker *result)
 			mvr_policy_store_run(&result->run, NULL);
 		log_success(view, &before);
 	}
-	CommitTransactionCommand();
+	commit_transaction();
 }
 
 /* Store a failure; the transaction that failed has been aborted */
@@ -316,7 +326,7 @@ store_failure(Oid view, MvrWorker *result, ErrorData *error)
 	}
 	if (rel)
 		relation_close(rel, NoLock);
-	CommitTransactionCommand();
+	commit_transaction();
 }
 
 static void

@@ -135,7 +135,7 @@ sub check_all
 check_all('at first');
 for my $round (1 .. 3)
 {
-	my @load = map { start_load($_, $round == 3 ? 3 : 60) } @dbs;
+	my @load = map { start_load($_, $round == 3 ? 2 : 60) } @dbs;
 
 	select undef, undef, undef, 1 + $round / 3;
 	if ($round < 3)
