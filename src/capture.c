@@ -417,9 +417,12 @@ get_member_refusal(Relation rel)
 const char *
 mvr_capture_refusal(Relation base)
 {
-	const char *reason = get_member_refusal(base);
+	const char *reason;
 	ListCell   *lc;
 
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return mvr_chain_refusal(base);
+	reason = get_member_refusal(base);
 	if (reason)
 		return reason;
 	foreach(lc, list_members(base, AccessShareLock))
@@ -798,6 +801,12 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
+	/* a refresh of it that is running does not know the log yet */
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+	{
+		LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
+		return true;
+	}
 	if (mvr_capture_shape(base, log, NULL) != 0 &&
 		!has_strays(log, list_members(base, AccessShareLock)))
 		return false;
@@ -971,6 +980,11 @@ mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 
 	if (rel == NULL)
 		return 0;
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+	{
+		table_close(rel, AccessShareLock);
+		return mvr_chain_shape(base);
+	}
 	members = list_members(base, AccessShareLock);
 	function = get_function();
 	by_row = needs_row_capture(members);

@@ -107,7 +107,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 	{
 		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
 
-		mvr_wake_note_written(lfirst_oid(lc));
+		mvr_wake_note_captured(lfirst_oid(lc));
 		if (tracked == NULL)
 			continue;
 		tracked->file = InvalidOid;

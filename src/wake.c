@@ -9,9 +9,10 @@
  * not marked so already.
  *
  * Two sources tell of written tables:
- * - capture, for what tracked views read.  That is always delivered.
- * - the executor, COPY and refreshes, for what views read that are recomputed
- *	 and to be refreshed on change.  The scheduler has set a bit for each such
+ * - capture, for what tracked views read, and refreshes, for views over views.
+ *	 That is always delivered.
+ * - the executor and COPY, for what views read that are recomputed and to be
+ *	 refreshed on change.  The scheduler has set a bit for each such
  *	 relation in its slot, and only what has a bit set is delivered.
  *
  * Nothing is lost:
@@ -75,7 +76,7 @@ add_oid(Oid *list, int *n, Oid oid)
 	return true;
 }
 
-/* A base table has changed as far as a tracked view reads it */
+/* A base table has changed as far as a tracked view reads it, or a view has */
 void
 mvr_wake_note_captured(Oid base)
 {
