@@ -4,12 +4,14 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -196,13 +198,16 @@ link_column_mutator(Node *node, List *targets)
 	return expression_tree_mutator(node, link_column_mutator, targets);
 }
 
-/* Is an expression a column that cannot be NULL? */
+/*
+ * Is an expression a column that cannot be NULL?  Tables that inherit from one
+ * without NULLs may have them.
+ */
 static bool
 is_never_null(Query *query, Node *node)
 {
 	Var		   *var = (Var *) node;
 	RangeTblEntry *rte;
-	HeapTuple	tuple;
+	Relation	rel;
 	bool		result;
 
 	while (IsA(var, RelabelType))
@@ -213,12 +218,12 @@ is_never_null(Query *query, Node *node)
 	rte = rt_fetch(var->varno, query->rtable);
 	if (rte->rtekind != RTE_RELATION)
 		return false;
-	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(rte->relid),
-							Int16GetDatum(var->varattno));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
-	ReleaseSysCache(tuple);
+	rel = table_open(rte->relid, NoLock);
+	result = var->varattno > 0 &&
+		(rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		 !has_subclass(rte->relid)) &&
+		mvr_compat_is_not_null(RelationGetDescr(rel), var->varattno);
+	table_close(rel, NoLock);
 	return result;
 }
 
