@@ -414,7 +414,7 @@ typedef struct MvrDelta
 
 	/* which rows appeared, for dependent parts; see identify.c */
 	Bitmapset  *identity;		/* attnums that tell rows apart, or NULL */
-	char	   *places_name;	/* else: tids of the rows, as relation */
+	char	   *places_name;	/* else: tableoid and ctid of the rows, as relation */
 	TupleDesc	places_desc;
 	Tuplestorestate *places;
 	int64		nplaces;

@@ -84,6 +84,9 @@ typedef struct Refresh
 	TimestampTz started;
 } Refresh;
 
+/* Rows from which a change of half a table is one to recompute for */
+#define FLOOD_FROM	1000
+
 PG_FUNCTION_INFO_V1(mvr_refresh);
 PG_FUNCTION_INFO_V1(mvr_refresh_full);
 PG_FUNCTION_INFO_V1(mvr_refresh_concurrent);
@@ -592,6 +595,40 @@ is_rebuild_cheaper(Refresh *refresh)
 	return full_cost < delta_cost;
 }
 
+/*
+ * Can a delta query see rows together that never were there together?  It
+ * reads one table as it is and another as it was.  Then an expression may fail
+ * that never does in the view's query.
+ */
+static bool
+can_mix_states(Refresh *refresh)
+{
+	foreach_ptr(MvrUse, use, refresh->stage->uses)
+		if (use->is_dependent)
+			return true;
+	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
+}
+
+/*
+ * Has so much changed that a recomputation is better than queries over old and
+ * new rows?  They are meant for a few rows, and planned without statistics.
+ */
+static char *
+find_flood(Refresh *refresh)
+{
+	foreach_ptr(MvrDelta, delta, can_mix_states(refresh) ? refresh->deltas : NIL)
+	{
+		Relation	base = table_open(delta->base, NoLock);
+		double		ntuples = base->rd_rel->reltuples;
+
+		table_close(base, NoLock);
+		if (delta->nrows >= FLOOD_FROM && ntuples >= 0 && delta->nrows > ntuples / 2)
+			return psprintf("more than half of \"%s\" has changed",
+							get_rel_name(delta->base));
+	}
+	return NULL;
+}
+
 /* ----------
  * Applying the changes
  * ----------
@@ -612,31 +649,24 @@ apply_deltas(Refresh *refresh)
 }
 
 /*
- * Can a delta query see rows together that never were there together?  It
- * reads one table as it is and another as it was.  Then an expression may fail
- * that never does in the view's query.
+ * Is this an error of the data, and not of the server or the session?  A
+ * function may raise anything.
  */
-static bool
-can_mix_states(Refresh *refresh)
-{
-	foreach_ptr(MvrUse, use, refresh->stage->uses)
-		if (use->is_dependent)
-			return true;
-	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
-}
-
-/* Is this an error of the data, and not of the server or the session? */
 static bool
 is_data_error(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
-		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
-		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* PL/pgSQL RAISE */
-			return true;
-		default:
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object state, locks */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
 			return false;
+		default:
+			return true;
 	}
 }
 
@@ -699,6 +729,12 @@ run_incremental(Refresh *refresh)
 	if (refresh->changes == 0)
 	{
 		refresh->mode = "none";
+		return;
+	}
+	refresh->reason = find_flood(refresh);
+	if (refresh->reason)
+	{
+		run_diff(refresh);
 		return;
 	}
 	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
