@@ -42,6 +42,13 @@ CREATE MATERIALIZED VIEW lateral_inside AS
   SELECT a.id, b.id AS bid, g, d.id AS did
     FROM a LEFT JOIN ((c LEFT JOIN b ON c.k = b.k) CROSS JOIN
                       (LATERAL generate_series(1, coalesce(b.y % 3, 3)) g JOIN c d ON d.id = g)) ON a.k = c.k;
+-- VALUES that refer to their neighbours, in a subquery that is taken apart
+CREATE MATERIALIZED VIEW lateral_values AS
+  SELECT a.id, l.p FROM a CROSS JOIN LATERAL (VALUES (a.x), ((SELECT max(y) FROM b WHERE b.k = a.k))) l(p);
+-- LATERAL below a FULL JOIN
+CREATE MATERIALIZED VIEW lateral_full AS
+  SELECT a.id, q.n, c.z FROM a JOIN (
+    LATERAL (SELECT k, count(*) n FROM b WHERE b.y < a.x GROUP BY k) q FULL JOIN c ON c.z = q.n) ON true;
 -- Columns of a subquery that an outer join inside makes NULL, and others
 CREATE VIEW parts AS SELECT b.id, b.k, coalesce(c.z, 0) AS z, 1 AS one FROM b LEFT JOIN c ON c.k = b.k AND c.z > 5;
 CREATE MATERIALIZED VIEW left_view AS
@@ -55,9 +62,18 @@ CREATE OPERATOR =% (LEFTARG = int, RIGHTARG = int, FUNCTION = same_odd);
 CREATE MATERIALIZED VIEW strange_any AS
   SELECT a.id, a.id =% ANY (SELECT id FROM b) AS u FROM a;
 -- NOT NULL that a child has not
-CREATE TABLE parent (k int NOT NULL);
-CREATE TABLE child () INHERITS (parent);
-ALTER TABLE child ALTER k DROP NOT NULL;
+CREATE TABLE parent (k int);
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::int >= 180000 THEN
+        EXECUTE 'ALTER TABLE parent ADD CONSTRAINT filled NOT NULL k NO INHERIT';
+        CREATE TABLE child () INHERITS (parent);
+    ELSE
+        ALTER TABLE parent ALTER k SET NOT NULL;
+        CREATE TABLE child () INHERITS (parent);
+        ALTER TABLE child ALTER k DROP NOT NULL;
+    END IF;
+END $$;
 INSERT INTO child VALUES (NULL), (1), (50);
 CREATE MATERIALIZED VIEW in_child AS
   SELECT parent.k, parent.k IN (SELECT id FROM b) AS i FROM parent;
