@@ -566,9 +566,14 @@ build_full_join(Query *query, JoinExpr *join, List *vars)
 	mvr_tree_append_target(second, mvr_tree_make_int4(1), "one");
 	mvr_tree_blank_unused(first);
 	mvr_tree_blank_unused(second);
-	/* both are two levels below where they were */
-	IncrementVarSublevelsUp((Node *) first, 2, 1);
-	IncrementVarSublevelsUp((Node *) second, 2, 1);
+	/*
+	 * Both are two levels below where they were.  What they have not is outside:
+	 * items of this level, if something LATERAL refers to them.
+	 */
+	first = mvr_tree_sink(first);
+	second = mvr_tree_sink(second);
+	IncrementVarSublevelsUp((Node *) first, 1, 1);
+	IncrementVarSublevelsUp((Node *) second, 1, 1);
 	return mvr_tree_make_union_all(list_make2(first, second));
 }
 

@@ -349,6 +349,11 @@ pull_up_subquery(Query *query, int rti)
 	query = (Query *) mvr_compat_replace_vars((Node *) query, rti, seen,
 											  sub->targetList, &query->hasSubLinks);
 	query->hasSubLinks |= sub->hasSubLinks;
+	/* what referred to the query around it refers to its neighbours now */
+	foreach_ptr(RangeTblEntry, item, sub->rtable)
+		if (item->rtekind == RTE_FUNCTION || item->rtekind == RTE_VALUES ||
+			item->rtekind == RTE_TABLEFUNC)
+			item->lateral |= seen->lateral;
 	mvr_compat_combine_range_tables(query, sub);
 	tree = (Node *) query->jointree;
 	if (!replace_ref(&tree, rti, sub->jointree))
