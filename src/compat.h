@@ -31,6 +31,21 @@
 	pg_class_ownercheck(objid, roleid)
 #endif
 
+/* 15: a function for each kind of object */
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#define mvr_compat_owns_database(database) \
+	object_ownercheck(DatabaseRelationId, database, GetUserId())
+#define mvr_compat_owns_extension(name) \
+	object_ownercheck(ExtensionRelationId, get_extension_oid(name, true), GetUserId())
+#else
+#define mvr_compat_owns_database(database) \
+	pg_database_ownercheck(database, GetUserId())
+#define mvr_compat_owns_extension(name) \
+	pg_extension_ownercheck(get_extension_oid(name, true), GetUserId())
+#endif
+
 /* 17: MAINTAIN gives the right to refresh */
 #if PG_VERSION_NUM >= 170000
 #define mvr_compat_may_refresh(view) \

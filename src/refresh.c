@@ -407,6 +407,7 @@ run_diff(Refresh *refresh)
 	MvrHeap    *view;
 
 	refresh->mode = "diff";
+	mvr_progress_set_phase(MVR_PHASE_COMPARE);
 	CommandCounterIncrement();
 	state = renew_states(refresh);
 	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
@@ -461,6 +462,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	RebuildContext context = {0};
 	Oid			new_index;
 
+	mvr_progress_set_phase(MVR_PHASE_REBUILD);
 	context.state = renew_states(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
@@ -471,6 +473,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	finish_state(refresh, context.state);
 	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
+	mvr_progress_set_phase(MVR_PHASE_SWAP);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
@@ -714,6 +717,7 @@ run_incremental(Refresh *refresh)
 {
 	char	   *reason = find_contents_fault(refresh);
 
+	mvr_progress_set_phase(MVR_PHASE_READ);
 	if (reason == NULL)
 		reason = read_deltas(refresh);
 	if (reason)
@@ -741,6 +745,7 @@ run_incremental(Refresh *refresh)
 		return;
 	}
 	refresh->mode = "incremental";
+	mvr_progress_set_phase(MVR_PHASE_APPLY);
 	refresh->reason = try_apply_deltas(refresh);
 	if (refresh->reason)
 		run_diff(refresh);
@@ -792,9 +797,12 @@ record_refresh(Refresh *refresh)
 	/* changes that came to nothing are consumed all the same */
 	if (is_none && refresh->nread == 0)
 		return;
+	mvr_progress_set_phase(MVR_PHASE_RECORD);
 	if (refresh->has_trimmed)
 		store_frontier(refresh);
 	trim_logs(refresh);
+	if (!is_none)
+		mvr_wake_note_captured(RelationGetRelid(refresh->view));
 	if (!is_none)
 		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
 								   refresh->reason, refresh->inserted,
@@ -897,6 +905,7 @@ run_refresh(Refresh *refresh, bool with_sources)
 	mvr_view_check_may_write("matview.refresh()");
 	refresh->started = GetCurrentTimestamp();
 	refreshes = list_refreshes(refresh, with_sources);
+	mvr_progress_begin(refresh->view_oid);
 	open_views(refreshes);
 	foreach_ptr(Refresh, one, refreshes)
 		prepare_refresh(one);
@@ -905,13 +914,28 @@ run_refresh(Refresh *refresh, bool with_sources)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach_ptr(Refresh, one, refreshes)
 	{
+		mvr_progress_begin(one->view_oid);
 		execute_refresh(one);
 		CommandCounterIncrement();
 		UpdateActiveSnapshotCommandId();
+		mvr_progress_end();
 	}
 	PopActiveSnapshot();
 	foreach_ptr(Refresh, one, refreshes)
 		relation_close(one->view, NoLock);
+}
+
+/*
+ * For the background worker, and for REFRESH MATERIALIZED VIEW: the view alone.
+ * Returns the mode that it came to.
+ */
+const char *
+mvr_refresh_auto(Oid view)
+{
+	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view};
+
+	run_refresh(&refresh, false);
+	return refresh.mode;
 }
 
 static Datum
