@@ -159,7 +159,12 @@ mvr_compat_flatten_aliases(Query *query, Node *node)
 	((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
 #define mvr_compat_generation_expr(rel, attno) \
 	build_generation_expression(rel, attno)
+/* attnotnull is set for a constraint NOT VALID, too: there may be NULLs */
+#define mvr_compat_is_not_null(desc, attno) \
+	(TupleDescCompactAttr(desc, (attno) - 1)->attnullability == ATTNULLABLE_VALID)
 #else
+#define mvr_compat_is_not_null(desc, attno) \
+	(TupleDescAttr(desc, (attno) - 1)->attnotnull)
 #define mvr_compat_has_group_rte(query) false
 #define mvr_compat_flatten_groups(query, node) (node)
 #define mvr_compat_clear_group_rte(query) ((void) 0)

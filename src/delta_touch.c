@@ -4,12 +4,14 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -43,6 +45,18 @@ is_under(Query *query, Node *node, const char *mark)
 	return false;
 }
 
+/* Does an expression use columns that are not usable, of an item that is? */
+static bool
+uses_lost_columns(Node *node, MvrFocus *focus)
+{
+	if (focus->lost == NULL)
+		return false;
+	foreach_ptr(Var, var, pull_vars_of_level(node, 0))
+		if (var->varno == focus->center && bms_is_member(var->varattno, focus->lost))
+			return true;
+	return false;
+}
+
 /* The conditions that can be asked of changed rows */
 static Node *
 keep_quals(Node *quals, Bitmapset *own, Bitmapset *usable, MvrFocus *focus)
@@ -52,6 +66,7 @@ keep_quals(Node *quals, Bitmapset *own, Bitmapset *usable, MvrFocus *focus)
 
 	foreach_ptr(Node, qual, make_ands_implicit((Expr *) quals))
 		if (!bms_overlap(mvr_tree_pull_rtis(qual), unusable) &&
+			!uses_lost_columns(qual, focus) &&
 			!mvr_place_is_below(qual, focus->place->mark))
 			kept = lappend(kept, qual);
 	return mvr_tree_and(kept);
@@ -69,6 +84,7 @@ focus_item(Query *query, RangeTblRef *ref, MvrFocus *focus, Bitmapset **usable)
 		mvr_place_replace(query, ref->rtindex,
 					mvr_item_build_delta(mvr_item_lookup_delta(focus->context, rte)));
 		*usable = bms_make_singleton(ref->rtindex);
+		focus->lost = NULL;
 	}
 	else
 	{
@@ -79,6 +95,7 @@ focus_item(Query *query, RangeTblRef *ref, MvrFocus *focus, Bitmapset **usable)
 			bms_make_singleton(ref->rtindex) : NULL;
 		focus->removed = removed;
 	}
+	focus->center = ref->rtindex;
 	return (Node *) ref;
 }
 
@@ -119,7 +136,7 @@ focus_join(Query *query, Node *node, MvrFocus *focus, Bitmapset **usable)
 		}
 		is_whole = IsA(center, RangeTblRef);
 		items = list_make1(focus_join(query, center, focus, usable));
-		is_whole = is_whole && *usable != NULL;
+		is_whole = is_whole && *usable != NULL && focus->lost == NULL;
 		foreach_ptr(Node, item, from->fromlist)
 		{
 			/* what is computed from columns that are not usable is not either */
@@ -196,13 +213,16 @@ link_column_mutator(Node *node, List *targets)
 	return expression_tree_mutator(node, link_column_mutator, targets);
 }
 
-/* Is an expression a column that cannot be NULL? */
+/*
+ * Is an expression a column that cannot be NULL?  Tables that inherit from one
+ * without NULLs may have them.
+ */
 static bool
 is_never_null(Query *query, Node *node)
 {
 	Var		   *var = (Var *) node;
 	RangeTblEntry *rte;
-	HeapTuple	tuple;
+	Relation	rel;
 	bool		result;
 
 	while (IsA(var, RelabelType))
@@ -213,12 +233,12 @@ is_never_null(Query *query, Node *node)
 	rte = rt_fetch(var->varno, query->rtable);
 	if (rte->rtekind != RTE_RELATION)
 		return false;
-	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(rte->relid),
-							Int16GetDatum(var->varattno));
-	if (!HeapTupleIsValid(tuple))
-		return false;
-	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
-	ReleaseSysCache(tuple);
+	rel = table_open(rte->relid, NoLock);
+	result = var->varattno > 0 &&
+		(rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		 !has_subclass(rte->relid)) &&
+		mvr_compat_is_not_null(RelationGetDescr(rel), var->varattno);
+	table_close(rel, NoLock);
 	return result;
 }
 
@@ -293,7 +313,8 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
 	focus->removed = NULL;
 	usable = focus_query(sub, focus);
 	focus->removed = removed;
-	if (link->subLinkType == ANY_SUBLINK && usable && !sub->setOperations)
+	if (link->subLinkType == ANY_SUBLINK && usable && focus->lost == NULL &&
+		!sub->setOperations)
 	{
 		Node	   *test = copyObject(link->testexpr);
 		bool		has_nulls = !is_filter && can_be_null(query, original, test);
@@ -320,7 +341,7 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
 }
 
 /*
- * MvrFocus the WHERE clause of a level: the condition with the place becomes one
+ * Focus the WHERE clause of a level: the condition with the place becomes one
  * on what it touches.  False if the place is not there.
  */
 static bool
@@ -344,7 +365,7 @@ focus_where(Query *query, FromExpr *from, MvrFocus *focus)
 	return found;
 }
 
-/* MvrFocus a level of set operations: the arm with the place is all there is */
+/* Focus a level of set operations: the arm with the place is all there is */
 static bool
 focus_arm(Query *query, MvrFocus *focus)
 {
@@ -368,8 +389,29 @@ focus_arm(Query *query, MvrFocus *focus)
 	return false;
 }
 
+/* The columns that are made of what is not usable; nobody will read them */
+static Bitmapset *
+lose_columns(Query *query, Bitmapset *unusable, MvrFocus *focus)
+{
+	Bitmapset  *lost = NULL;
+
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		Node	   *expr = (Node *) tle->expr;
+
+		if (!bms_overlap(mvr_tree_pull_rtis(expr), unusable) &&
+			!uses_lost_columns(expr, focus))
+			continue;
+		lost = bms_add_member(lost, tle->resno);
+		tle->expr = (Expr *) makeNullConst(exprType(expr), exprTypmod(expr),
+										   exprCollation(expr));
+	}
+	return lost;
+}
+
 /*
- * MvrFocus a copy of a dependent part.  Returns whether its columns are usable.
+ * Focus a copy of a dependent part.  Returns whether its columns are usable, but
+ * for those in focus->lost.
  */
 static bool
 focus_query(Query *query, MvrFocus *focus)
@@ -378,6 +420,7 @@ focus_query(Query *query, MvrFocus *focus)
 		!mvr_normalize_is_keyed(query) && !query->hasTargetSRFs;
 	Bitmapset  *own = mvr_tree_list_rtis((Node *) query->jointree);
 	Bitmapset  *columns = NULL;
+	Bitmapset  *lost = NULL;
 
 	query->groupClause = query->groupingSets = query->distinctClause =
 		query->sortClause = query->windowClause = NIL;
@@ -385,16 +428,17 @@ focus_query(Query *query, MvrFocus *focus)
 	query->hasAggs = query->hasWindowFuncs = query->hasDistinctOn =
 		query->hasTargetSRFs = false;
 	if (query->setOperations)
+	{
 		usable = focus_arm(query, focus) && usable;
+		lost = focus->lost;
+	}
 	else if (is_under(query, (Node *) query->jointree, focus->place->mark))
 	{
 		query->jointree = castNode(FromExpr,
 								   focus_join(query, (Node *) query->jointree, focus,
 											  &columns));
-		foreach_ptr(TargetEntry, tle, query->targetList)
-			if (bms_overlap(mvr_tree_pull_rtis((Node *) tle->expr),
-							bms_difference(own, columns)))
-				usable = false;
+		lost = lose_columns(query, bms_difference(own, columns), focus);
+		usable = usable && bms_num_members(lost) < list_length(query->targetList);
 		mvr_compat_remove_nulling((Node **) &query->jointree, focus->removed);
 		mvr_compat_remove_nulling((Node **) &query->targetList, focus->removed);
 	}
@@ -415,6 +459,7 @@ focus_query(Query *query, MvrFocus *focus)
 		query->targetList = NIL;
 		mvr_tree_append_target(query, mvr_tree_make_int4(1), "one");
 	}
+	focus->lost = usable ? lost : NULL;
 	mvr_tree_blank_unused(query);
 	query->hasSubLinks = true;
 	return usable;
@@ -462,9 +507,13 @@ build_touched_item(Query *term, Node *node, MvrFocus *focus)
 	{
 		JoinExpr   *join = (JoinExpr *) node;
 
-		return is_under(term, join->larg, focus->place->mark) ?
-			build_touched_item(term, join->larg, focus) :
-			build_touched_join(term, join, focus);
+		if (is_under(term, join->larg, focus->place->mark))
+			return build_touched_item(term, join->larg, focus);
+		/* what a LATERAL subquery asks of the left side tells more than ON */
+		if (IsA(join->rarg, RangeTblRef) &&
+			rt_fetch(((RangeTblRef *) join->rarg)->rtindex, term->rtable)->lateral)
+			return build_touched_item(term, join->rarg, focus);
+		return build_touched_join(term, join, focus);
 	}
 	else
 	{

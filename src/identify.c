@@ -47,7 +47,8 @@ list_identity_columns(Relation index, Relation base)
 		if (attno <= 0)
 			return NULL;
 		att = TupleDescAttr(RelationGetDescr(base), attno - 1);
-		if (!att->attnotnull || mvr_compat_is_virtual(att) ||
+		if (!mvr_compat_is_not_null(RelationGetDescr(base), attno) ||
+			mvr_compat_is_virtual(att) ||
 			!OidIsValid(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr))
 			return NULL;
 		columns = bms_add_member(columns, attno);

@@ -736,6 +736,8 @@ typedef struct MvrFocus
 	MvrPlace   *place;
 	bool		failed;			/* not understood: everything is touched */
 	Bitmapset  *removed;		/* joins of this level that are none any more */
+	int			center;			/* the item of this level that has the place */
+	Bitmapset  *lost;			/* columns of it that are not usable */
 	Query	   *level;			/* where the place was found, as rti */
 	int			rti;
 	List	   *links;			/* of MvrLink: what must be equal */

@@ -109,6 +109,20 @@ is_being_written(Oid relid)
 	return result;
 }
 
+/* The transaction that has written a relation's pg_class row */
+static TransactionId
+get_relation_xmin(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return xmin;
+}
+
 /*
  * Was a relation's pg_class row written by a transaction that the active
  * snapshot does not see?  A rebuild or TRUNCATE does so, and leaves rows, or
@@ -118,13 +132,8 @@ is_being_written(Oid relid)
 static bool
 is_relation_newer(Oid relid)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	TransactionId xmin;
+	TransactionId xmin = get_relation_xmin(relid);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
 	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
 		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
 }
@@ -166,15 +175,39 @@ find_base_fault(Refresh *refresh)
 }
 
 /*
+ * Has this transaction itself written new files for a base table, or may have?
+ * What TRUNCATE took away it need not have seen.
+ */
+static bool
+has_rewritten_base(MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		List	   *members = list_make1_oid(source->base);
+		ListCell   *lc;
+
+		if (has_subclass(source->base))
+			members = find_all_inheritors(source->base, AccessShareLock, NULL);
+		foreach(lc, members)
+			if (TransactionIdIsCurrentTransactionId(get_relation_xmin(lfirst_oid(lc))))
+				return true;
+	}
+	return false;
+}
+
+/*
  * A transaction with an old snapshot must not store a view's first frontier:
  * capture may have been armed after that snapshot, and what was written in
- * between would be in neither the contents nor the log.
+ * between would be in neither the contents nor the log.  Nor after a TRUNCATE
+ * of its own: rows that it has not seen are gone and still in the log.
  */
 static bool
 can_store_frontier(Refresh *refresh)
 {
-	return refresh->tracked &&
-		(refresh->tracked->frontier.valid || !IsolationUsesXactSnapshot());
+	if (refresh->tracked == NULL)
+		return false;
+	return !IsolationUsesXactSnapshot() ||
+		(refresh->tracked->frontier.valid && !has_rewritten_base(refresh->tracked));
 }
 
 static void
