@@ -164,6 +164,8 @@ else
 		run_seed($seed++);
 	}
 	cmp_ok($total{refreshes}, '>=', $REFRESHES / 5, "$total{refreshes} refreshes");
+	my $late = $total{'refresh 57014'} // 0;
+	cmp_ok($late, '<=', $total{refreshes} / 500, "refreshes that took too long: $late");
 	my ($incremental, $diff) = map { $total{"asked incremental, was $_"} // 0 } qw(incremental diff);
 	my $share = $incremental / ($incremental + $diff || 1);
 	cmp_ok($share, '>=', $INCREMENTAL_SHARE, sprintf 'share of those asked for that were incremental: %.2f', $share) if !$core;
