@@ -673,6 +673,63 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 	collect_link_uses(more, view);
 }
 
+/* Do the key columns of an index tell the rows of its table apart? */
+static Bitmapset *
+list_identity_columns(Relation index, Relation base)
+{
+	Form_pg_index form = index->rd_index;
+	Bitmapset  *columns = NULL;
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL)
+		return NULL;
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		AttrNumber	attno = form->indkey.values[i];
+		Form_pg_attribute att;
+
+		if (attno <= 0)
+			return NULL;
+		att = TupleDescAttr(RelationGetDescr(base), attno - 1);
+		if (!mvr_compat_is_not_null(RelationGetDescr(base), attno) ||
+			mvr_compat_is_virtual(att) ||
+			!OidIsValid(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr))
+			return NULL;
+		columns = bms_add_member(columns, attno);
+	}
+	return columns;
+}
+
+/*
+ * The columns that tell the rows of a base table apart: its primary key, or
+ * else the smallest unique index over columns that are not NULL; or NULL.
+ */
+static Bitmapset *
+lookup_identity(Relation base)
+{
+	Bitmapset  *best = NULL;
+	bool		is_primary = false;
+	ListCell   *lc;
+
+	if (base->rd_rel->relkind == RELKIND_RELATION &&
+		has_subclass(RelationGetRelid(base)))
+		return NULL;
+	foreach(lc, RelationGetIndexList(base))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Bitmapset  *columns = is_primary ? NULL : list_identity_columns(index, base);
+
+		if (columns && (best == NULL || index->rd_index->indisprimary ||
+						bms_num_members(columns) < bms_num_members(best)))
+		{
+			best = columns;
+			is_primary = index->rd_index->indisprimary;
+		}
+		index_close(index, AccessShareLock);
+	}
+	return best;
+}
+
 /*
  * Dependent parts must be able to tell which rows of a base table are new: by a
  * key, or by where they stand.
@@ -687,7 +744,7 @@ find_identities(MvrStage *view)
 		if (!use->is_dependent)
 			continue;
 		base = table_open(use->base, NoLock);
-		use->identity = mvr_identify_lookup_key(base);
+		use->identity = lookup_identity(base);
 		table_close(base, NoLock);
 		use->columns = bms_add_members(use->columns, use->identity);
 	}

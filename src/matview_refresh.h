@@ -783,7 +783,6 @@ extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
  * identify.c: which rows of a base table are those that appeared
  * ----------
  */
-extern Bitmapset *mvr_identify_lookup_key(Relation base);
 extern void mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta);
 
 /* ----------
