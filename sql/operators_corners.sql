@@ -93,6 +93,20 @@ UPDATE size SET n = 1;
 DELETE FROM b;
 CALL steps();
 
+-- More aggregates than a state has room for
+DO $$
+DECLARE query text := 'SELECT k';
+BEGIN
+    FOR i IN 1..380 LOOP
+        query := query || format(', max(x + %s) AS m%s, sum(x + %s) FILTER (WHERE x > %s) AS s%s', i, i, i, i, i);
+    END LOOP;
+    EXECUTE 'CREATE MATERIALIZED VIEW wide AS ' || query || ' FROM a GROUP BY k';
+END $$;
+SELECT done, contents FROM step('wide');
+UPDATE a SET x = x + 1;
+SELECT done, contents FROM step('wide');
+DROP MATERIALIZED VIEW wide;
+
 -- Errors of rows that never were there together: the view is recomputed
 CREATE DOMAIN positive AS int CHECK (VALUE >= 0);
 CREATE FUNCTION fail(value int, state text) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$

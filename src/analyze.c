@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
+#include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/table.h"
 #include "catalog/pg_aggregate.h"
@@ -479,6 +481,35 @@ refuse_state_types(const MvrStage *stage)
 	return reason;
 }
 
+/*
+ * Does a state row, or what a delta query computes for it, exceed what a tuple
+ * can have?  A long value needs no more than the pointer to where it is.
+ */
+static bool
+is_too_wide(const MvrStage *stage)
+{
+	int			nkeys = list_length(stage->keys);
+	int			narguments = 0;
+	Size		width = 0;
+	TupleDesc	desc;
+
+	if (MVR_STATE_FIXED + nkeys + list_length(stage->columns) > MaxHeapAttributeNumber ||
+		nkeys + 1 + 2 * list_length(stage->columns) > MaxTupleAttributeNumber)
+		return true;
+	foreach_ptr(MvrStateColumn, column, stage->columns)
+		narguments += list_length(column->aggregate->args) + 1;
+	desc = mvr_analyze_build_state_desc(stage);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		width = att_align_nominal(width, att->attalign);
+		width += att->attlen > 0 ? (Size) att->attlen : TOAST_POINTER_SIZE;
+	}
+	return nkeys + 1 + narguments > MaxTupleAttributeNumber ||
+		MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts)) + width > MaxHeapTupleSize;
+}
+
 static char *
 analyze_groups(MvrStage *stage, Query *query)
 {
@@ -499,8 +530,7 @@ analyze_groups(MvrStage *stage, Query *query)
 	if (reason == NULL)
 		reason = refuse_state_types(stage);
 	find_ambiguous_outputs(stage);
-	if (reason == NULL && MVR_STATE_FIXED + list_length(stage->keys) +
-		list_length(stage->columns) > MaxHeapAttributeNumber)
+	if (reason == NULL && is_too_wide(stage))
 		reason = "the query has too many aggregates";
 	query->groupClause = NIL;
 	query->havingQual = NULL;
