@@ -13,14 +13,17 @@
  * over rows f of its linear items, where t and w may call on dependent parts
  * (see normalize.c): the right side of a LEFT JOIN, a LATERAL subquery, a
  * subquery in an expression.  These are functions of f, computed from tables of
- * their own.  Number all places at which a changed relation is read: those in
- * dependent parts first, then those that are linear items.  The delta is a sum
- * of one term for each place i, in which every place before i reads new(R) and
- * every place behind it old(R), and place i reads
+ * their own.  Number all places at which a changed relation is read: the linear
+ * items first, then those in dependent parts.  The delta is a sum of one term
+ * for each place i, in which every place before i reads new(R) and every place
+ * behind it old(R), and place i reads
  *
  *	a linear item	D(R); the row's weight counts
  *	a dependent part	new(R) once, with weight +1, and old(R) once, with
  *					weight -1, for those f that D(R) touches
+ *
+ * (In this order the rows f that are looked up for a change of a dependent part
+ * are those of tables as they are, which the planner knows best.)
  *
  * So the number of terms is that of changed places; nothing grows with the
  * number of joins.  Weights multiply, and remain +1 and -1.
@@ -291,7 +294,7 @@ build_delta(Query *query, MvrItems *context)
 		List	   *all;
 
 		mvr_place_mark(marked, true, &places);
-		all = list_concat(places.dependent, places.linear);
+		all = list_concat(places.linear, places.dependent);
 		for (int i = 0; i < list_length(all); i++)
 			arms = list_concat(arms, build_terms(marked, all, i, context));
 	}
