@@ -128,8 +128,8 @@ CREATE MATERIALIZED VIEW error_cancel AS
 SELECT done, contents FROM step('error_domain');
 SELECT done, contents FROM step('error_own');
 SELECT done, contents FROM step('error_cancel');
-UPDATE a SET x = x + 100;
-UPDATE b SET y = y + 100;
+UPDATE a SET x = x - 100;
+UPDATE b SET y = y - 100;
 SELECT done, contents FROM step('error_domain');
 SELECT done, contents FROM step('error_own');
 -- An error that ends the refresh leaves nothing open behind
