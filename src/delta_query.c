@@ -171,7 +171,8 @@ find_keys(Query *query, MvrPlace *item, List *knowns, MvrDelta *delta, MvrItems 
 		return NULL;
 	if (!item->is_linear)
 	{
-		if (mvr_touch_build(query, &focus))
+		/* what is computed row by row looks for the same values anyway */
+		if (mvr_touch_build(query, &focus) && focus.is_joined)
 			foreach_ptr(MvrLink, link, focus.links)
 			{
 				Known	   *known = lookup_known(knowns, link->outside);

@@ -534,6 +534,27 @@ build_touched_item(Query *term, Node *node, MvrFocus *focus)
 	}
 }
 
+/* Is the place in a LATERAL subquery, which is computed for each row? */
+static bool
+is_in_lateral(Query *term, const char *mark)
+{
+	foreach_ptr(RangeTblEntry, rte, term->rtable)
+		if (rte->rtekind == RTE_SUBQUERY && rte->lateral &&
+			mvr_place_is_below((Node *) rte->subquery, mark))
+			return true;
+	return false;
+}
+
+/* Does the planner make a join of this condition? */
+static bool
+is_joined_link(Node *qual, SubLink *link)
+{
+	if ((Node *) link == qual)
+		return link->subLinkType == EXISTS_SUBLINK || link->subLinkType == ANY_SUBLINK;
+	return is_notclause(qual) && (Node *) get_notclausearg((Expr *) qual) == (Node *) link &&
+		link->subLinkType == EXISTS_SUBLINK;
+}
+
 /*
  * EXISTS (what a place in a dependent part takes part in) for the rows of a
  * term; NULL if all may be touched.
@@ -546,14 +567,19 @@ mvr_touch_build(Query *term, MvrFocus *focus)
 	SubLink    *link;
 
 	if (is_under(term, (Node *) term->jointree, mark))
+	{
 		touched = build_touched_item(term, (Node *) term->jointree, focus);
+		focus->is_joined = !is_in_lateral(term, mark);
+	}
 	else
 	{
 		foreach_ptr(Node, qual, make_ands_implicit((Expr *) term->jointree->quals))
 		{
 			link = find_link(qual, mark);
-			if (link)
-				touched = build_touched_link(term, link, (Node *) link == qual, focus);
+			if (link == NULL)
+				continue;
+			touched = build_touched_link(term, link, (Node *) link == qual, focus);
+			focus->is_joined = is_joined_link(qual, link);
 		}
 		link = find_link((Node *) term->targetList, mark);
 		if (touched == NULL && link)

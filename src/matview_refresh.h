@@ -737,6 +737,8 @@ typedef struct MvrFocus
 	Query	   *term;			/* whose rows are touched */
 	MvrPlace   *place;
 	bool		failed;			/* not understood: everything is touched */
+	bool		is_joined;		/* the planner joins the part, and does not compute
+								 * it for one row after the other */
 	Bitmapset  *removed;		/* joins of this level that are none any more */
 	int			center;			/* the item of this level that has the place */
 	Bitmapset  *lost;			/* columns of it that are not usable */
