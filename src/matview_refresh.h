@@ -921,6 +921,14 @@ extern void mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked);
 extern bool mvr_inner_apply(MvrStage *view, List **deltas);
 
 /* ----------
+ * estimate.c: is it worth it to apply the changes?
+ * ----------
+ */
+extern bool mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known);
+extern bool mvr_estimate_can_mix_states(const MvrStage *view, List *deltas);
+extern char *mvr_estimate_find_flood(const MvrStage *view, List *deltas);
+
+/* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files
  * ----------
  */

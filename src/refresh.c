@@ -84,9 +84,6 @@ typedef struct Refresh
 	TimestampTz started;
 } Refresh;
 
-/* Rows from which a change of half a table is one to recompute for */
-#define FLOOD_FROM	1000
-
 PG_FUNCTION_INFO_V1(mvr_refresh);
 PG_FUNCTION_INFO_V1(mvr_refresh_full);
 PG_FUNCTION_INFO_V1(mvr_refresh_concurrent);
@@ -569,100 +566,6 @@ apply_to_view(Refresh *refresh, List *deltas)
 }
 
 /* ----------
- * Is it worth it?
- * ----------
- */
-
-/*
- * What the planner thinks a stage costs: its delta, and what has to be computed
- * anew.  Sets the number of rows that come out.
- */
-static double
-estimate_stage(MvrStage *stage, List *deltas, double *nrows)
-{
-	PlannedStmt *plan = mvr_run_query_plan(stage->strategy == MVR_ROWS ?
-										   mvr_delta_query_build_rows(stage, deltas) :
-										   mvr_delta_query_build_groups(stage, deltas), false);
-	double		cost = plan->planTree->total_cost;
-
-	*nrows = plan->planTree->plan_rows;
-	if (stage->strategy == MVR_KEYS || (stage->strategy == MVR_GROUPS && !stage->is_merged))
-	{
-		MvrStageKey *key = mvr_stage_key_begin(stage);
-
-		plan = mvr_run_query_plan(mvr_delta_query_build_contents(stage, key->desc, "wanted",
-																*nrows, false), false);
-		cost += plan->planTree->total_cost;
-		*nrows = plan->planTree->plan_rows;
-	}
-	return cost;
-}
-
-/* Would a rebuild cost less than applying the deltas? */
-static bool
-is_rebuild_cheaper(Refresh *refresh)
-{
-	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
-	List	   *deltas = list_copy(refresh->deltas);
-	double		delta_cost = 0;
-	double		full_cost;
-	double		nrows;
-
-	foreach_ptr(MvrStage, stage, refresh->stage->inner)
-	{
-		MvrDelta   *guess;
-
-		if (!mvr_delta_query_has_changed(stage, deltas))
-			continue;
-		delta_cost += estimate_stage(stage, deltas, &nrows);
-		/* a row goes for each that appears */
-		guess = mvr_stage_make_delta(stage);
-		guess->nrows = 2 * nrows;
-		deltas = lappend(deltas, guess);
-	}
-	/* what is written: an index search and an update, against an append */
-	delta_cost += estimate_stage(refresh->stage, deltas, &nrows);
-	delta_cost += nrows * 3 * random_page_cost * 0.1;
-	full_cost = full->planTree->total_cost +
-		full->planTree->plan_rows * (cpu_tuple_cost * 4);
-	return full_cost < delta_cost;
-}
-
-/*
- * Can a delta query see rows together that never were there together?  It
- * reads one table as it is and another as it was.  Then an expression may fail
- * that never does in the view's query.
- */
-static bool
-can_mix_states(Refresh *refresh)
-{
-	foreach_ptr(MvrUse, use, refresh->stage->uses)
-		if (use->is_dependent)
-			return true;
-	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
-}
-
-/*
- * Has so much changed that a recomputation is better than queries over old and
- * new rows?  They are meant for a few rows, and planned without statistics.
- */
-static char *
-find_flood(Refresh *refresh)
-{
-	foreach_ptr(MvrDelta, delta, can_mix_states(refresh) ? refresh->deltas : NIL)
-	{
-		Relation	base = table_open(delta->base, NoLock);
-		double		ntuples = base->rd_rel->reltuples;
-
-		table_close(base, NoLock);
-		if (delta->nrows >= FLOOD_FROM && ntuples >= 0 && delta->nrows > ntuples / 2)
-			return psprintf("more than half of \"%s\" has changed",
-							get_rel_name(delta->base));
-	}
-	return NULL;
-}
-
-/* ----------
  * Applying the changes
  * ----------
  */
@@ -715,7 +618,7 @@ try_apply_deltas(Refresh *refresh)
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile reason = "the contents did not fit the changes";
 
-	if (!can_mix_states(refresh))
+	if (!mvr_estimate_can_mix_states(refresh->stage, refresh->deltas))
 		return apply_deltas(refresh) ? NULL : reason;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
@@ -764,14 +667,14 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	refresh->reason = find_flood(refresh);
+	refresh->reason = mvr_estimate_find_flood(refresh->stage, refresh->deltas);
 	if (refresh->reason)
 	{
 		run_diff(refresh);
 		return;
 	}
 	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
-	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh))
+	if (refresh->requested == REFRESH_AUTO && mvr_estimate_is_rebuild_cheaper(refresh->stage, refresh->deltas))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
 		run_concurrent(refresh);
