@@ -220,6 +220,43 @@ build_old_subquery(Query *subquery, Query *changes)
 }
 
 /*
+ * Let an item of a query read a CTE of it, which is computed once.  The planner
+ * does not know how many rows a join with a delta has; where it takes one for
+ * what are many, it would compute a subquery again for each.
+ */
+static void
+replace_by_cte(Query *owner, int rti, Query *by)
+{
+	CommonTableExpr *cte = makeNode(CommonTableExpr);
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	foreach_ptr(TargetEntry, tle, by->targetList)
+	{
+		Node	   *expr = (Node *) tle->expr;
+
+		cte->ctecolnames = lappend(cte->ctecolnames, makeString(pstrdup(tle->resname)));
+		cte->ctecoltypes = lappend_oid(cte->ctecoltypes, exprType(expr));
+		cte->ctecoltypmods = lappend_int(cte->ctecoltypmods, exprTypmod(expr));
+		cte->ctecolcollations = lappend_oid(cte->ctecolcollations, exprCollation(expr));
+	}
+	cte->ctename = psprintf("old_%d", list_length(owner->cteList) + 1);
+	cte->ctematerialized = CTEMaterializeAlways;
+	cte->ctequery = (Node *) by;
+	cte->cterefcount = 1;
+	cte->location = -1;
+	owner->cteList = lappend(owner->cteList, cte);
+
+	rte->rtekind = RTE_CTE;
+	rte->ctename = cte->ctename;
+	rte->coltypes = list_copy(cte->ctecoltypes);
+	rte->coltypmods = list_copy(cte->ctecoltypmods);
+	rte->colcollations = list_copy(cte->ctecolcollations);
+	rte->eref = makeAlias(cte->ctename, copyObject(cte->ctecolnames));
+	rte->inFromCl = true;
+	lfirst(list_nth_cell(owner->rtable, rti - 1)) = rte;
+}
+
+/*
  * Let a place read what was there; only what has the keys, if there are some.
  * "changes" is the delta of a linear item that is a subquery.
  */
@@ -237,10 +274,12 @@ mvr_place_set_old(Query *query, MvrPlace *place, MvrKeys *keys, Query *changes, 
 	delta = mvr_item_lookup_delta(context, rte);
 	if (delta == NULL)
 		mvr_place_replace(owner, rti, build_old_subquery(rte->subquery, changes));
+	else if (place->is_linear && keys)
+		replace_by_cte(owner, rti, mvr_item_build_old_weighted(rte, delta, owner, keys));
 	else if (place->is_linear)
 	{
-		mvr_place_replace(owner, rti, mvr_item_build_old_weighted(rte, delta, owner, keys));
-		if (keys == NULL && delta->stage && delta->stage->having)
+		mvr_place_replace(owner, rti, mvr_item_build_old_weighted(rte, delta, owner, NULL));
+		if (delta->stage && delta->stage->having)
 			add_item_qual(owner, rti, mvr_item_make_sign(F_INT4NE,
 													  mvr_item_make_weight(rti, delta->natts + 1)));
 	}
