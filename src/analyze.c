@@ -284,7 +284,7 @@ build_output_aggregate(MvrStage *stage, Aggref *agg)
 			case F_COUNT_:
 				if (agg->aggfilter == NULL)
 					return (Expr *) makeVar(1, MVR_STATE_COUNT, INT8OID, -1, InvalidOid, 0);
-				/* FALLTHROUGH */
+				pg_fallthrough;
 			case F_COUNT_ANY:
 				return make_state_var(stage, ensure_column(stage, MVR_MERGE_COUNT,
 														   agg, 0, InvalidOid));
@@ -716,5 +716,6 @@ mvr_analyze_build_state_desc(const MvrStage *stage)
 						   column->aggregate->aggtype, -1, 0);
 		TupleDescInitEntryCollation(desc, attno, column->aggregate->aggcollid);
 	}
+	TupleDescFinalize(desc);
 	return desc;
 }

@@ -234,6 +234,7 @@ prepare_keys(GroupWriter *writer)
 		TupleDescInitEntry(writer->keydesc, n, "key", key->type, key->typmod, 0);
 		TupleDescInitEntryCollation(writer->keydesc, n, key->collation);
 	}
+	TupleDescFinalize(writer->keydesc);
 }
 
 /*
