@@ -145,6 +145,12 @@ COMMENT ON FUNCTION matview.note_command() IS
 'internal: makes the next refresh recompute a view that REFRESH MATERIALIZED VIEW has written';
 REVOKE ALL ON FUNCTION matview.note_command() FROM PUBLIC;
 
+CREATE FUNCTION matview.note_partition() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_partition';
+COMMENT ON FUNCTION matview.note_partition() IS
+'internal: captures a new, empty partition from its first row on';
+REVOKE ALL ON FUNCTION matview.note_partition() FROM PUBLIC;
+
 CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
     EXECUTE FUNCTION matview.forget_dropped();
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
@@ -153,6 +159,11 @@ CREATE EVENT TRIGGER matview_refresh_note_command ON ddl_command_end
     WHEN TAG IN ('REFRESH MATERIALIZED VIEW')
     EXECUTE FUNCTION matview.note_command();
 ALTER EVENT TRIGGER matview_refresh_note_command ENABLE ALWAYS;
+
+CREATE EVENT TRIGGER matview_refresh_note_partition ON ddl_command_end
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+    EXECUTE FUNCTION matview.note_partition();
+ALTER EVENT TRIGGER matview_refresh_note_partition ENABLE ALWAYS;
 
 -- ----------
 -- Looking at it (src/explain.c)

@@ -2,7 +2,7 @@
  * ddl.c
  *		Event triggers: what other commands do to tracked views.
  *
- * Both are ENABLE ALWAYS and run as whoever ran the command; they touch the
+ * They are ENABLE ALWAYS and run as whoever ran the command; they touch the
  * registry only for objects that the command has just dropped or written, so
  * the right to that command is the right to this.
  *
@@ -15,11 +15,16 @@
  * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
  * relfilenode, which the next refresh would notice.  With CONCURRENTLY it
  * writes the old one; only the command itself tells.
+ *
+ * CREATE TABLE ... PARTITION OF, ATTACH PARTITION: an empty partition of a
+ * table that is captured is captured at once.  Left to the next refresh, rows
+ * would be in it by then, and the view recomputed.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
@@ -31,6 +36,7 @@
 
 PG_FUNCTION_INFO_V1(mvr_forget_dropped);
 PG_FUNCTION_INFO_V1(mvr_note_command);
+PG_FUNCTION_INFO_V1(mvr_note_partition);
 
 static void
 check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
@@ -106,5 +112,38 @@ mvr_note_command(PG_FUNCTION_ARGS)
 		tracked->file = InvalidOid;
 		mvr_catalog_store_view(tracked, false);
 	}
+	PG_RETURN_NULL();
+}
+
+/* The name of the table that a command makes a partition, or NULL */
+static RangeVar *
+get_partition_name(Node *command)
+{
+	AlterTableCmd *alter;
+
+	if (IsA(command, CreateStmt))
+		return ((CreateStmt *) command)->partbound ?
+			((CreateStmt *) command)->relation : NULL;
+	if (!IsA(command, AlterTableStmt))
+		return NULL;
+	alter = linitial_node(AlterTableCmd, ((AlterTableStmt *) command)->cmds);
+	return alter->subtype == AT_AttachPartition ?
+		castNode(PartitionCmd, alter->def)->name : NULL;
+}
+
+/* Event trigger on ddl_command_end of CREATE TABLE and ALTER TABLE */
+Datum
+mvr_note_partition(PG_FUNCTION_ARGS)
+{
+	RangeVar   *name;
+	Oid			partition;
+
+	check_called_as_event_trigger(fcinfo, "matview.note_partition()");
+	name = get_partition_name(((EventTriggerData *) fcinfo->context)->parsetree);
+	if (name == NULL)
+		PG_RETURN_NULL();
+	partition = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(partition))
+		mvr_track_add_partition(partition);
 	PG_RETURN_NULL();
 }
