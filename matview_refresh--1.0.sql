@@ -20,7 +20,7 @@ COMMENT ON TABLE matview.change_logs IS
 
 CREATE TABLE matview.tracked_views (
     view oid NOT NULL,
-    state oid NOT NULL,
+    states oid[] NOT NULL,
     file oid NOT NULL,
     query_hash bigint NOT NULL,
     frontier pg_snapshot,
@@ -95,11 +95,11 @@ CREATE TYPE matview.refresh_result AS (
 COMMENT ON TYPE matview.refresh_result IS
 'what a refresh did: mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the base-table changes consumed';
 
-CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto')
+CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto', with_sources boolean DEFAULT true)
     RETURNS matview.refresh_result
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh';
-COMMENT ON FUNCTION matview.refresh(regclass, text) IS
-'refresh a materialized view; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+COMMENT ON FUNCTION matview.refresh(regclass, text, boolean) IS
+'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
 
 CREATE FUNCTION matview.refresh_full(view regclass)
     RETURNS matview.refresh_result

@@ -26,8 +26,6 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
-progress() { note "$(printf '[%4d s] %s' "$SECONDS" "$*")"; }
-
 # collect FILE VARIABLES... -- run a file, add what it timed to the samples
 #
 # Our refreshes also say their mode, which must be the one expected: a time
@@ -47,13 +45,6 @@ collect() {
 			flush()
 			for (o in other) print "WARNING: " o ", " other[o] " times" > "/dev/stderr"
 		}' "$OUT/psql" >>"$SAMPLES"
-}
-
-median() {
-	awk -v name="$1" '$1 == name { print $2 }' "$SAMPLES" | sort -g |
-		awk '{ v[NR] = $1 } END {
-			if (NR == 0) exit 1
-			printf "%.3f\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
 
 # ----------------------------------------------------------------------
@@ -340,15 +331,7 @@ write_results() {
 		| | n | least | median | most |
 		|---|--:|--:|--:|--:|
 	TEXT
-	sort -k 1,1 -k 2,2g "$SAMPLES" | awk '
-		function flush() {
-			if (n) printf "| %s | %d | %s | %s | %s |\n", name, n, v[1],
-				n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2, v[n]
-			n = 0
-		}
-		$1 != name { flush(); name = $1 }
-		{ v[++n] = $2 }
-		END { flush() }'
+	summarize_samples
 }
 
 mkdir -p "$OUT"

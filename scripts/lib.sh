@@ -351,7 +351,7 @@ inside() {
 	local v
 
 	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT \
-		MVR_RANDOM_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP; do
+		MVR_RANDOM_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP MVR_CYCLES; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
 	# In the background, so that a signal to this script is not kept waiting.
@@ -466,6 +466,30 @@ sql() { psql -XqAt -v ON_ERROR_STOP=1 "$@"; }
 quarter_of_memory() {
 	awk -v max="$1" '/^MemTotal/ { m = $2 / 4096; print int(m > max ? max : m) "MB" }' \
 		/proc/meminfo
+}
+
+progress() { note "$(printf '[%4d s] %s' "$SECONDS" "$*")"; }
+
+# median NAME -- of the figures under this name in SAMPLES, a file of lines
+# "NAME FIGURE"
+median() {
+	awk -v name="$1" '$1 == name { print $2 }' "$SAMPLES" | sort -g |
+		awk '{ v[NR] = $1 } END {
+			if (NR == 0) exit 1
+			printf "%.3f\n", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+# summarize_samples -- all of SAMPLES, as rows of a table
+summarize_samples() {
+	sort -k 1,1 -k 2,2g "$SAMPLES" | awk '
+		function flush() {
+			if (n) printf "| %s | %d | %s | %s | %s |\n", name, n, v[1],
+				n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2, v[n]
+			n = 0
+		}
+		$1 != name { flush(); name = $1 }
+		{ v[++n] = $2 }
+		END { flush() }'
 }
 
 # start_reader DIR QUERY -- run a query 500 times a second until stop_reader

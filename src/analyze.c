@@ -13,25 +13,14 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/nbtree.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_aggregate.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "parser/parse_coerce.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -75,7 +64,8 @@ add_key(MvrStage *stage, Expr *expr, SortGroupClause *clause)
 	key->type = exprType((Node *) expr);
 	key->typmod = exprTypmod((Node *) expr);
 	key->collation = exprCollation((Node *) expr);
-	key->is_image_equal = is_image_equal(key->type, key->typmod, key->collation);
+	key->is_image_equal = is_image_equal(key->type, key->typmod, key->collation) ||
+		(key->type == NUMERICOID && bms_num_members(mvr_scale_infer(expr)) == 1);
 	if (!key->is_image_equal)
 		stage->is_merged = false;
 	stage->keys = lappend(stage->keys, key);
@@ -112,28 +102,6 @@ ensure_column(MvrStage *stage, MvrMerge merge, Aggref *aggregate, int count,
 	return list_length(stage->columns) - 1;
 }
 
-static Aggref *
-make_aggregate(Oid func, Oid type, Expr *arg, Expr *filter)
-{
-	Aggref	   *agg = makeNode(Aggref);
-
-	agg->aggfnoid = func;
-	agg->aggtype = type;
-	agg->aggkind = AGGKIND_NORMAL;
-	agg->aggsplit = AGGSPLIT_SIMPLE;
-	agg->aggno = agg->aggtransno = -1;
-	agg->location = -1;
-	agg->aggstar = (arg == NULL);
-	agg->aggfilter = filter;
-	if (arg)
-	{
-		agg->aggargtypes = list_make1_oid(exprType((Node *) arg));
-		agg->args = list_make1(makeTargetEntry(arg, 1, NULL, false));
-		agg->inputcollid = exprCollation((Node *) arg);
-	}
-	return agg;
-}
-
 /* A Var of the state table, which output expressions scan */
 static Expr *
 make_state_var(const MvrStage *stage, int index)
@@ -145,56 +113,91 @@ make_state_var(const MvrStage *stage, int index)
 							column->aggregate->aggcollid, 0);
 }
 
-static Expr *
-make_call(Oid func, Oid type, List *args)
-{
-	return (Expr *) makeFuncExpr(func, type, args, InvalidOid, InvalidOid,
-								 COERCE_EXPLICIT_CALL);
-}
-
-/* CASE WHEN condition THEN value END */
-static Expr *
-make_case(Expr *condition, Expr *value)
-{
-	CaseExpr   *result = makeNode(CaseExpr);
-	CaseWhen   *when = makeNode(CaseWhen);
-
-	when->expr = condition;
-	when->result = value;
-	when->location = -1;
-	result->casetype = exprType((Node *) value);
-	result->casecollid = exprCollation((Node *) value);
-	result->args = list_make1(when);
-	result->defresult = (Expr *) makeNullConst(result->casetype, -1,
-											   result->casecollid);
-	result->location = -1;
-	return (Expr *) result;
-}
-
-static Expr *
-make_int8_const(int64 value)
-{
-	return (Expr *) makeConst(INT8OID, -1, InvalidOid, sizeof(int64),
-							  Int64GetDatum(value), false, FLOAT8PASSBYVAL);
-}
-
-/* Scale of the values of a numeric sum: what the sum shows depends on it */
+/*
+ * Scale of the values of a numeric sum, if it does not follow from the
+ * expression: what the sum shows depends on it.
+ */
 static void
 ensure_scale_columns(MvrStage *stage, Expr *arg, Expr *filter, int count)
 {
-	Expr	   *scale = make_call(F_SCALE, INT4OID, list_make1(arg));
+	Expr	   *scale = mvr_tree_make_call(F_SCALE, INT4OID, list_make1(arg));
 
 	ensure_column(stage, MVR_MERGE_SCALE,
-				  make_aggregate(F_MIN_INT4, INT4OID, scale, filter), count,
+				  mvr_tree_make_aggregate(F_MIN_INT4, INT4OID, scale, filter), count,
 				  InvalidOid);
 	ensure_column(stage, MVR_MERGE_SCALE,
-				  make_aggregate(F_MAX_INT4, INT4OID, copyObject(scale), filter),
+				  mvr_tree_make_aggregate(F_MAX_INT4, INT4OID, copyObject(scale), filter),
 				  count, InvalidOid);
+}
+
+static Expr *
+make_is_positive(MvrStage *stage, int column)
+{
+	return mvr_tree_make_call(F_INT8GT, BOOLOID,
+							  list_make2(make_state_var(stage, column),
+										 mvr_tree_make_int8(0)));
+}
+
+/* count(arg) FILTER (WHERE scale(arg) = scale) */
+static int
+ensure_scale_count(MvrStage *stage, Expr *arg, Expr *filter, int scale)
+{
+	Expr	   *has_scale = mvr_tree_make_call(F_INT4EQ, BOOLOID,
+											   list_make2(mvr_tree_make_call(F_SCALE, INT4OID,
+																			 list_make1(arg)),
+														  mvr_tree_make_int4(scale)));
+
+	if (filter)
+		has_scale = make_andclause(list_make2(filter, has_scale));
+	return ensure_column(stage, MVR_MERGE_COUNT,
+						 mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg, has_scale), 0,
+						 InvalidOid);
+}
+
+static Expr *
+make_rounded(MvrStage *stage, int sum, int scale)
+{
+	return mvr_tree_make_call(F_ROUND_NUMERIC_INT4, NUMERICOID,
+							  list_make2(make_state_var(stage, sum),
+										 mvr_tree_make_int4(scale)));
+}
+
+/*
+ * The value of a numeric sum, with as many digits as it must show.  The state
+ * may have more: it keeps those of values that are gone.
+ */
+static Expr *
+build_scaled_sum(MvrStage *stage, Expr *arg, Expr *filter, int count, int sum)
+{
+	Bitmapset  *scales = mvr_scale_infer(arg);
+	int			scale = bms_next_member(scales, -1);
+	Expr	   *value;
+
+	if (scales == NULL || bms_num_members(scales) > 4)
+	{
+		ensure_scale_columns(stage, arg, filter, count);
+		return make_state_var(stage, sum);
+	}
+	if (bms_num_members(scales) == 1)
+		return make_state_var(stage, sum);
+	value = make_rounded(stage, sum, scale);
+	while ((scale = bms_next_member(scales, scale)) >= 0)
+	{
+		Expr	   *shown = mvr_tree_make_case(make_is_positive(stage,
+																ensure_scale_count(stage, arg,
+																				   filter,
+																				   scale)),
+											   make_rounded(stage, sum, scale));
+
+		((CaseExpr *) shown)->defresult = value;
+		value = shown;
+	}
+	return value;
 }
 
 /*
  * The output of sum(arg) or avg(arg) from state columns
- *	count(arg), sum(arg) [, min(scale(arg)), max(scale(arg))]
+ *	count(arg), sum(arg) [, what tells the scale of the values]
  * as the final functions in core's numeric.c compute it.
  */
 static Expr *
@@ -202,28 +205,24 @@ build_sum(MvrStage *stage, Aggref *agg, Oid sumfunc, Oid sumtype, bool is_avg)
 {
 	Expr	   *arg = ((TargetEntry *) linitial(agg->args))->expr;
 	int			count = ensure_column(stage, MVR_MERGE_COUNT,
-									  make_aggregate(F_COUNT_ANY, INT8OID, arg,
-													 agg->aggfilter), 0, InvalidOid);
-	Aggref	   *sumagg = make_aggregate(sumfunc, sumtype, arg, agg->aggfilter);
+									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg,
+															  agg->aggfilter), 0, InvalidOid);
+	Aggref	   *sumagg = mvr_tree_make_aggregate(sumfunc, sumtype, arg, agg->aggfilter);
 	int			sum = ensure_column(stage, MVR_MERGE_SUM, sumagg, count, InvalidOid);
-	Expr	   *value = make_state_var(stage, sum);
-	Expr	   *any;
+	Expr	   *value = linitial_oid(agg->aggargtypes) == NUMERICOID ?
+		build_scaled_sum(stage, arg, agg->aggfilter, count, sum) :
+		make_state_var(stage, sum);
 
-	if (linitial_oid(agg->aggargtypes) == NUMERICOID &&
-		exprTypmod((Node *) arg) < (int32) VARHDRSZ)
-		ensure_scale_columns(stage, arg, agg->aggfilter, count);
 	if (is_avg)
 	{
 		if (sumtype == INT8OID)
-			value = make_call(F_NUMERIC_INT8, NUMERICOID, list_make1(value));
-		value = make_call(F_NUMERIC_DIV, NUMERICOID,
-						  list_make2(value,
-									 make_call(F_NUMERIC_INT8, NUMERICOID,
-											   list_make1(make_state_var(stage, count)))));
+			value = mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID, list_make1(value));
+		value = mvr_tree_make_call(F_NUMERIC_DIV, NUMERICOID,
+								   list_make2(value,
+											  mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID,
+																 list_make1(make_state_var(stage, count)))));
 	}
-	any = make_call(F_INT8GT, BOOLOID,
-					list_make2(make_state_var(stage, count), make_int8_const(0)));
-	return make_case(any, value);
+	return mvr_tree_make_case(make_is_positive(stage, count), value);
 }
 
 /*
@@ -236,22 +235,22 @@ build_bool(MvrStage *stage, Aggref *agg, bool is_and)
 	Expr	   *is_true = agg->aggfilter == NULL ? arg :
 		make_andclause(list_make2(agg->aggfilter, arg));
 	int			count = ensure_column(stage, MVR_MERGE_COUNT,
-									  make_aggregate(F_COUNT_ANY, INT8OID, arg,
+									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg,
 													 agg->aggfilter), 0, InvalidOid);
 	int			trues = ensure_column(stage, MVR_MERGE_COUNT,
-									  make_aggregate(F_COUNT_ANY, INT8OID, arg, is_true),
+									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg, is_true),
 									  0, InvalidOid);
 	Expr	   *value;
 
 	if (is_and)
-		value = make_call(F_INT8EQ, BOOLOID, list_make2(make_state_var(stage, trues),
+		value = mvr_tree_make_call(F_INT8EQ, BOOLOID, list_make2(make_state_var(stage, trues),
 														make_state_var(stage, count)));
 	else
-		value = make_call(F_INT8GT, BOOLOID, list_make2(make_state_var(stage, trues),
-														make_int8_const(0)));
-	return make_case(make_call(F_INT8GT, BOOLOID,
+		value = mvr_tree_make_call(F_INT8GT, BOOLOID, list_make2(make_state_var(stage, trues),
+														mvr_tree_make_int8(0)));
+	return mvr_tree_make_case(mvr_tree_make_call(F_INT8GT, BOOLOID,
 							   list_make2(make_state_var(stage, count),
-										  make_int8_const(0))),
+										  mvr_tree_make_int8(0))),
 					 value);
 }
 
@@ -284,7 +283,8 @@ build_output_aggregate(MvrStage *stage, Aggref *agg)
 			case F_COUNT_:
 				if (agg->aggfilter == NULL)
 					return (Expr *) makeVar(1, MVR_STATE_COUNT, INT8OID, -1, InvalidOid, 0);
-				pg_fallthrough;
+				return make_state_var(stage, ensure_column(stage, MVR_MERGE_COUNT,
+														   agg, 0, InvalidOid));
 			case F_COUNT_ANY:
 				return make_state_var(stage, ensure_column(stage, MVR_MERGE_COUNT,
 														   agg, 0, InvalidOid));
@@ -447,55 +447,6 @@ turn_distinct_into_groups(Query *query)
 	query->distinctClause = NIL;
 }
 
-/*
- * UNION: the groups of all columns of the UNION ALL of its arms
- *	SELECT c1, c2 ... FROM (<arm> UNION ALL <arm> ...) u GROUP BY c1, c2 ...
- */
-static void
-make_union_all(Node *node)
-{
-	if (IsA(node, SetOperationStmt))
-	{
-		((SetOperationStmt *) node)->all = true;
-		((SetOperationStmt *) node)->groupClauses = NIL;
-		make_union_all(((SetOperationStmt *) node)->larg);
-		make_union_all(((SetOperationStmt *) node)->rarg);
-	}
-}
-
-static Query *
-wrap_union(Query *setop)
-{
-	Query	   *query = makeNode(Query);
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	RangeTblRef *ref = makeNode(RangeTblRef);
-	List	   *groups = ((SetOperationStmt *) setop->setOperations)->groupClauses;
-	List	   *names = NIL;
-	int			col = 0;
-
-	foreach_ptr(TargetEntry, tle, setop->targetList)
-	{
-		SortGroupClause *clause = copyObject(list_nth(groups, col));
-		TargetEntry *out = makeTargetEntry((Expr *) makeVarFromTargetEntry(1, tle),
-										   ++col, tle->resname, false);
-
-		clause->tleSortGroupRef = out->ressortgroupref = col;
-		query->groupClause = lappend(query->groupClause, clause);
-		query->targetList = lappend(query->targetList, out);
-		names = lappend(names, makeString(pstrdup(tle->resname ? tle->resname : "")));
-	}
-	make_union_all(setop->setOperations);
-	rte->rtekind = RTE_SUBQUERY;
-	rte->subquery = setop;
-	rte->eref = makeAlias("union", names);
-	rte->inFromCl = true;
-	ref->rtindex = 1;
-	query->commandType = CMD_SELECT;
-	query->rtable = list_make1(rte);
-	query->jointree = makeFromExpr(list_make1(ref), NULL);
-	return query;
-}
-
 /* A column of the state table must be of a type that tables can have */
 static char *
 refuse_state_type(Oid type, Oid collation)
@@ -531,14 +482,9 @@ analyze_groups(MvrStage *stage, Query *query)
 {
 	char	   *reason;
 
+	stage->strategy = MVR_GROUPS;
 	if (query->distinctClause)
-	{
-		if (query->groupClause || query->hasAggs || query->havingQual)
-			return "the query has both groups and DISTINCT";
 		turn_distinct_into_groups(query);
-	}
-	if (query->hasTargetSRFs)
-		return "the query has a set-returning function with groups or DISTINCT";
 	stage->is_scalar = (query->groupClause == NIL);
 	stage->is_merged = true;
 	foreach_ptr(SortGroupClause, clause, query->groupClause)
@@ -557,6 +503,85 @@ analyze_groups(MvrStage *stage, Query *query)
 	query->groupClause = NIL;
 	query->havingQual = NULL;
 	query->hasAggs = false;
+	return reason;
+}
+
+/* ----------
+ * Keys
+ * ----------
+ */
+
+static bool
+has_partition_key(WindowClause *window, SortGroupClause *clause, List *targets)
+{
+	Node	   *expr = get_sortgroupclause_expr(clause, targets);
+
+	foreach_ptr(SortGroupClause, other, window->partitionClause)
+		if (other->eqop == clause->eqop &&
+			equal(get_sortgroupclause_expr(other, targets), expr))
+			return true;
+	return false;
+}
+
+/*
+ * What the rows of a keyed query depend on: input rows with the same values of
+ * these.  PARTITION BY as far as all windows agree; of LIMIT, on all rows.
+ */
+static List *
+list_key_clauses(Query *query)
+{
+	List	   *clauses = NIL;
+
+	if (query->hasDistinctOn)
+		return query->distinctClause;
+	if (query->windowClause == NIL)
+		return NIL;
+	foreach_ptr(SortGroupClause, clause,
+				linitial_node(WindowClause, query->windowClause)->partitionClause)
+	{
+		bool		is_common = true;
+
+		foreach_ptr(WindowClause, window, query->windowClause)
+			if (!has_partition_key(window, clause, query->targetList))
+				is_common = false;
+		if (is_common)
+			clauses = lappend(clauses, clause);
+	}
+	return clauses;
+}
+
+static char *
+analyze_keys(MvrStage *stage, Query *query)
+{
+	AttrNumber	attno;
+	char	   *reason = NULL;
+
+	stage->strategy = MVR_KEYS;
+	foreach_ptr(SortGroupClause, clause, list_key_clauses(query))
+		add_key(stage, copyObject((Expr *) get_sortgroupclause_expr(clause,
+																   query->targetList)),
+				clause);
+	stage->is_scalar = (stage->keys == NIL);
+	attno = MVR_STATE_FIXED + list_length(stage->keys);
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		Node	   *expr = (Node *) tle->expr;
+
+		if (tle->resjunk)
+			continue;
+		if (reason == NULL)
+			reason = refuse_state_type(exprType(expr), exprCollation(expr));
+		stage->outputs = lappend(stage->outputs,
+								 makeTargetEntry((Expr *) makeVar(1, ++attno, exprType(expr),
+																  exprTypmod(expr),
+																  exprCollation(expr), 0),
+												 list_length(stage->outputs) + 1,
+												 tle->resname, false));
+	}
+	if (reason == NULL)
+		reason = refuse_state_types(stage);
+	if (reason == NULL && attno > MaxHeapAttributeNumber)
+		reason = "the query has too many columns";
 	return reason;
 }
 
@@ -581,31 +606,96 @@ ensure_use(MvrStage *stage, Oid base)
 	return use;
 }
 
-/* Note the columns of base tables that a normalized query needs */
-static void
-collect_uses(MvrStage *stage, Query *query, Node *more)
+static void collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear);
+
+static bool
+collect_link_uses(Node *node, MvrStage *view)
 {
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		collect_uses(view, (Query *) node, NULL, false);
+		return false;
+	}
+	return expression_tree_walker(node, collect_link_uses, view);
+}
+
+static void
+collect_table_use(MvrStage *view, int rti, Oid base, List *vars, bool is_linear)
+{
+	MvrUse	   *use = ensure_use(view, base);
+
+	foreach_ptr(Var, var, vars)
+	{
+		if (var->varno == rti)
+			use->columns = bms_add_member(use->columns, var->varattno);
+	}
+	use->is_dependent |= !is_linear;
+}
+
+/*
+ * Note the base tables that a normalized query reads, with the columns that it
+ * needs, and whether it reads them in dependent parts.
+ */
+static void
+collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
+{
+	Bitmapset  *used = mvr_tree_list_rtis((Node *) query->jointree);
+	Bitmapset  *linear = is_linear && !query->setOperations ?
+		mvr_normalize_list_linear(query) : NULL;
+	List	   *vars = list_concat(pull_vars_of_level((Node *) query, 0),
+								   pull_vars_of_level(more, 0));
+
 	for (int rti = 1; rti <= list_length(query->rtable); rti++)
 	{
 		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+		bool		here = query->setOperations ? is_linear : bms_is_member(rti, linear);
 
 		if (rte->rtekind == RTE_SUBQUERY)
-			collect_uses(stage, rte->subquery, NULL);
-		else if (rte->rtekind == RTE_RELATION &&
-				 (rte->relkind == RELKIND_RELATION ||
+			collect_uses(view, rte->subquery, NULL, here && !rte->lateral);
+		else if (rte->rtekind == RTE_RELATION && bms_is_member(rti, used) &&
+				 (rte->relkind == RELKIND_RELATION || rte->relkind == RELKIND_MATVIEW ||
 				  rte->relkind == RELKIND_PARTITIONED_TABLE))
-		{
-			MvrUse	   *use = ensure_use(stage, rte->relid);
-			List	   *vars = list_concat(pull_vars_of_level((Node *) query, 0),
-										   pull_vars_of_level(more, 0));
-
-			foreach_ptr(Var, var, vars)
-			{
-				if (var->varno == rti)
-					use->columns = bms_add_member(use->columns, var->varattno);
-			}
-		}
+			collect_table_use(view, rti, rte->relid, vars, here);
+		collect_link_uses((Node *) rte->functions, view);
+		collect_link_uses((Node *) rte->values_lists, view);
+		collect_link_uses((Node *) rte->tablefunc, view);
 	}
+	collect_link_uses((Node *) query->targetList, view);
+	collect_link_uses((Node *) query->jointree, view);
+	collect_link_uses(query->havingQual, view);
+	collect_link_uses((Node *) query->windowClause, view);
+	collect_link_uses(query->limitCount, view);
+	collect_link_uses(query->limitOffset, view);
+	collect_link_uses(more, view);
+}
+
+/*
+ * Dependent parts must be able to tell which rows of a base table are new: by a
+ * key, or by where they stand.
+ */
+static char *
+find_identities(MvrStage *view)
+{
+	foreach_ptr(MvrUse, use, view->uses)
+	{
+		Relation	base;
+		bool		has_places;
+
+		if (!use->is_dependent)
+			continue;
+		base = table_open(use->base, NoLock);
+		use->identity = mvr_identify_lookup_key(base);
+		has_places = base->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
+			!has_subclass(use->base);
+		table_close(base, NoLock);
+		if (use->identity == NULL && !has_places)
+			return psprintf("partitioned table \"%s\" has no primary key, and rows of others depend on it",
+							get_rel_name(use->base));
+		use->columns = bms_add_members(use->columns, use->identity);
+	}
+	return NULL;
 }
 
 /* ----------
@@ -613,41 +703,83 @@ collect_uses(MvrStage *stage, Query *query, Node *more)
  * ----------
  */
 
-static char *
-analyze_query(MvrStage *stage, Query *query)
+static TupleDesc
+build_output_desc(Query *query)
 {
-	char	   *reason = mvr_mutable_refuse(query, &stage->reads_settings);
+	TupleDesc	desc;
+	int			n = 0;
+
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		if (!tle->resjunk)
+			n++;
+	desc = CreateTemplateTupleDesc(n);
+	n = 0;
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		if (tle->resjunk)
+			continue;
+		n++;
+		TupleDescInitEntry(desc, n, psprintf("c%d", n), exprType((Node *) tle->expr),
+						   exprTypmod((Node *) tle->expr), 0);
+		TupleDescInitEntryCollation(desc, n, exprCollation((Node *) tle->expr));
+	}
+	TupleDescFinalize(desc);
+	return desc;
+}
+
+/* Take one normalized query apart */
+static char *
+analyze_stage(MvrStage *stage, Query *query)
+{
+	stage->input = query;
+	if (stage->desc == NULL)
+		stage->desc = build_output_desc(query);
+	if (mvr_normalize_is_keyed(query))
+		return analyze_keys(stage, query);
+	if (mvr_normalize_is_grouped(query))
+		return analyze_groups(stage, query);
+	stage->strategy = MVR_ROWS;
+	return NULL;
+}
+
+static void
+collect_stage_uses(MvrStage *view, MvrStage *stage)
+{
 	List	   *more = NIL;
 
-	if (reason == NULL)
-		reason = mvr_normalize_query(&query);
-	if (reason)
-		return reason;
-	if (query->setOperations)
-	{
-		if (!mvr_normalize_is_union(query->setOperations, false))
-			return "the query has INTERSECT or EXCEPT";
-		if (!((SetOperationStmt *) query->setOperations)->all)
-			query = wrap_union(query);
-		else if (!mvr_normalize_is_union(query->setOperations, true))
-			return "the query has UNION below UNION ALL";
-	}
-	if (mvr_normalize_is_grouped(query))
-	{
-		reason = analyze_groups(stage, query);
-		if (reason)
-			return reason;
-		stage->strategy = MVR_GROUPS;
-	}
-	else
-		stage->strategy = MVR_ROWS;
-	stage->input = query;
 	foreach_ptr(MvrGroupKey, key, stage->keys)
 		more = lappend(more, key->expr);
 	foreach_ptr(MvrStateColumn, column, stage->columns)
 		more = lappend(more, column->aggregate);
-	collect_uses(stage, query, (Node *) more);
-	return NULL;
+	collect_uses(view, stage->input, (Node *) more, true);
+}
+
+static char *
+analyze_query(MvrStage *view, Query *query)
+{
+	char	   *reason = mvr_mutable_refuse(query, &view->reads_settings);
+	List	   *queries = NIL;
+
+	if (reason == NULL)
+		queries = mvr_normalize_query(query, &reason);
+	foreach_ptr(Query, one, queries)
+	{
+		bool		is_last = one == llast(queries);
+		MvrStage   *stage = is_last ? view : palloc0(sizeof(MvrStage));
+
+		if (reason)
+			break;
+		reason = analyze_stage(stage, one);
+		if (!is_last)
+			view->inner = lappend(view->inner, stage);
+		view->has_ambiguous |= !bms_is_empty(stage->ambiguous);
+		collect_stage_uses(view, stage);
+	}
+	foreach_ptr(MvrStage, stage, view->inner)
+		stage->inner = view->inner;
+	if (reason == NULL)
+		reason = find_identities(view);
+	return reason;
 }
 
 /* A base table that cannot be captured makes the view one to recompute */
@@ -685,6 +817,7 @@ mvr_analyze_view(Relation view)
 	{
 		stage->strategy = MVR_RECOMPUTE;
 		stage->uses = NIL;
+		stage->inner = NIL;
 	}
 	return stage;
 }
@@ -693,8 +826,9 @@ mvr_analyze_view(Relation view)
 TupleDesc
 mvr_analyze_build_state_desc(const MvrStage *stage)
 {
+	bool		is_keyed = stage->strategy == MVR_KEYS;
 	int			natts = MVR_STATE_FIXED + list_length(stage->keys) +
-		list_length(stage->columns);
+		list_length(is_keyed ? stage->outputs : stage->columns);
 	TupleDesc	desc = CreateTemplateTupleDesc(natts);
 	AttrNumber	attno = MVR_STATE_FIXED;
 	int			n = 0;
@@ -715,6 +849,14 @@ mvr_analyze_build_state_desc(const MvrStage *stage)
 		TupleDescInitEntry(desc, attno, psprintf("aggregate%d", ++n),
 						   column->aggregate->aggtype, -1, 0);
 		TupleDescInitEntryCollation(desc, attno, column->aggregate->aggcollid);
+	}
+	foreach_ptr(TargetEntry, tle, is_keyed ? stage->outputs : NIL)
+	{
+		Var		   *var = castNode(Var, tle->expr);
+
+		TupleDescInitEntry(desc, var->varattno, psprintf("column%d", tle->resno),
+						   var->vartype, var->vartypmod, 0);
+		TupleDescInitEntryCollation(desc, var->varattno, var->varcollid);
 	}
 	TupleDescFinalize(desc);
 	return desc;

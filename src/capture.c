@@ -99,9 +99,12 @@ get_member_refusal(Relation rel)
 const char *
 mvr_capture_refusal(Relation base)
 {
-	const char *reason = get_member_refusal(base);
+	const char *reason;
 	ListCell   *lc;
 
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return mvr_chain_refusal(base);
+	reason = get_member_refusal(base);
 	if (reason)
 		return reason;
 	foreach(lc, list_members(base, AccessShareLock))
@@ -511,6 +514,12 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
+	/* a refresh of it that is running does not know the log yet */
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+	{
+		LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
+		return true;
+	}
 	if (mvr_capture_shape(base, log, NULL) != 0 &&
 		!has_strays(log, list_members(base, AccessShareLock)))
 		return false;
@@ -719,8 +728,12 @@ sum_shape(List *members, bool by_row, Oid log, Oid base, Bitmapset *columns)
 int64
 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 {
-	List	   *members = list_members(base, AccessShareLock);
+	List	   *members;
 
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(log)) ?
+			mvr_chain_shape(base) : 0;
+	members = list_members(base, AccessShareLock);
 	return sum_shape(members, needs_row_capture(members), log,
 					 RelationGetRelid(base), columns);
 }

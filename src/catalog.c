@@ -52,7 +52,7 @@ enum
 
 enum
 {
-	VIEWS_VIEW = 1, VIEWS_STATE, VIEWS_FILE, VIEWS_QUERY_HASH,
+	VIEWS_VIEW = 1, VIEWS_STATES, VIEWS_FILE, VIEWS_QUERY_HASH,
 	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_NATTS = VIEWS_OWN_CID
 };
 
@@ -221,6 +221,32 @@ columns_to_array(Bitmapset *columns)
 										   true, TYPALIGN_SHORT));
 }
 
+static List *
+oids_from_array(Datum datum)
+{
+	ArrayType  *array = DatumGetArrayTypeP(datum);
+	Oid		   *oids = (Oid *) ARR_DATA_PTR(array);
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	List	   *result = NIL;
+
+	for (int i = 0; i < n; i++)
+		result = lappend_oid(result, oids[i]);
+	return result;
+}
+
+static Datum
+oids_to_array(List *oids)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * (list_length(oids) + 1));
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, oids)
+		elems[n++] = ObjectIdGetDatum(lfirst_oid(lc));
+	return PointerGetDatum(construct_array(elems, n, OIDOID, sizeof(Oid), true,
+										   TYPALIGN_INT));
+}
+
 static void
 deform_frontier(MvrFrontier *frontier, Datum *values, bool *nulls)
 {
@@ -286,7 +312,7 @@ mvr_catalog_lookup_view(Oid view)
 		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
 		tracked = palloc0(sizeof(MvrTracked));
 		tracked->view = view;
-		tracked->state = DatumGetObjectId(values[VIEWS_STATE - 1]);
+		tracked->states = oids_from_array(values[VIEWS_STATES - 1]);
 		tracked->file = DatumGetObjectId(values[VIEWS_FILE - 1]);
 		tracked->query_hash = DatumGetInt64(values[VIEWS_QUERY_HASH - 1]);
 		deform_frontier(&tracked->frontier, values, nulls);
@@ -351,7 +377,7 @@ mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
 	bool		nulls[VIEWS_NATTS] = {0};
 
 	values[VIEWS_VIEW - 1] = ObjectIdGetDatum(tracked->view);
-	values[VIEWS_STATE - 1] = ObjectIdGetDatum(tracked->state);
+	values[VIEWS_STATES - 1] = oids_to_array(tracked->states);
 	values[VIEWS_FILE - 1] = ObjectIdGetDatum(tracked->file);
 	values[VIEWS_QUERY_HASH - 1] = Int64GetDatum(tracked->query_hash);
 	values[VIEWS_FRONTIER - 1] = frontier->snapshot;

@@ -426,8 +426,13 @@ add_to_batch(MvrLogWriter *writer)
 	HeapTuple	tuple;
 
 	if (batch->nrows == batch->nslots)
+	{
+		/* the caller's context may not live as long as the batch */
+		old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
 		batch->slots[batch->nslots++] = MakeSingleTupleTableSlot(batch->desc,
 																 &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
 	old = MemoryContextSwitchTo(batch->context);
 	tuple = heap_form_tuple(batch->desc, writer->values, writer->nulls);
 	ExecStoreHeapTuple(tuple, batch->slots[batch->nrows++], true);
@@ -619,7 +624,8 @@ build_delta(Relation base, const MvrSource *source)
 		delta->attmap[attnum - 1] = ++position;
 		TupleDescCopyEntry(delta->desc, position, basedesc, attnum);
 	}
-	TupleDescInitEntry(delta->desc, position + 1, choose_weight_name(basedesc),
+	delta->weight = position + 1;
+	TupleDescInitEntry(delta->desc, delta->weight, choose_weight_name(basedesc),
 					   INT4OID, -1, 0);
 	TupleDescFinalize(delta->desc);
 	delta->rows = tuplestore_begin_heap(false, false, work_mem);
@@ -814,7 +820,11 @@ void
 mvr_change_log_end_read(List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
+	{
 		tuplestore_end(delta->rows);
+		if (delta->places)
+			tuplestore_end(delta->places);
+	}
 }
 
 /* How many rows, marks among them, would mvr_change_log_read look at? */

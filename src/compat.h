@@ -81,6 +81,9 @@ typedef bool TU_UpdateIndexes;
 #define mvr_compat_needs_indexes(which) ((which) != TU_None)
 #endif
 
+#define mvr_compat_table_beginscan(rel, snapshot) \
+	table_beginscan(rel, snapshot, 0, NULL)
+
 /* 19: a scan may be given flags */
 #if PG_VERSION_NUM >= 190000
 #define table_beginscan(rel, snapshot, nkeys, keys) \
@@ -238,6 +241,23 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 #define mvr_compat_move_rte(to, rte, from) ((void) (from), copyObject(rte))
 #endif
 
+/*
+ * Let a query read a relation for which no rights are asked; the planner looks
+ * at statistics with those of "as", or of the current user.
+ */
+static inline void
+mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
+{
+#if PG_VERSION_NUM >= 160000
+	RTEPermissionInfo *perminfo = addRTEPermissionInfo(&query->rteperminfos, rte);
+
+	perminfo->checkAsUser = as;
+#else
+	(void) query;
+	rte->checkAsUser = as;
+#endif
+}
+
 /* What the executor checks the rights of a query by, and how */
 #if PG_VERSION_NUM >= 160000
 #define mvr_compat_list_rights(query) ((query)->rteperminfos)
@@ -246,6 +266,56 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 #define mvr_compat_list_rights(query) ((query)->rtable)
 #define mvr_compat_check_rights(rights) ExecCheckRTPerms(rights, true)
 #endif
+
+/*
+ * 16: a Var names the outer joins that may have made it NULL
+ */
+static inline void
+mvr_compat_set_nulling(Var *var, Bitmapset *joins)
+{
+#if PG_VERSION_NUM >= 160000
+	var->varnullingrels = joins;
+#else
+	(void) var;
+	(void) joins;
+#endif
+}
+
+/* What nulls "from", but for what is "inside", nulls "to" */
+static inline void
+mvr_compat_copy_nulling(Var *to, const Var *from, Bitmapset *inside)
+{
+#if PG_VERSION_NUM >= 160000
+	to->varnullingrels = bms_difference(from->varnullingrels, inside);
+#else
+	(void) to;
+	(void) from;
+	(void) inside;
+#endif
+}
+
+/* Outer joins are none any more, for the Vars of this query level */
+static inline void
+mvr_compat_remove_nulling(Node **node, Bitmapset *joins)
+{
+#if PG_VERSION_NUM >= 160000
+	*node = remove_nulling_relids(*node, joins, NULL);
+#else
+	(void) node;
+	(void) joins;
+#endif
+}
+
+static inline void
+mvr_compat_copy_rights(Query *to, Query *from)
+{
+#if PG_VERSION_NUM >= 160000
+	to->rteperminfos = copyObject(from->rteperminfos);
+#else
+	(void) to;
+	(void) from;
+#endif
+}
 
 /* 15: blanking an entry of the range table may lose its permission check */
 #if PG_VERSION_NUM >= 160000

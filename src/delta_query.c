@@ -1,23 +1,46 @@
 /*
  * delta_query.c
- *		Stage and changed base tables -> Query trees.
+ *		Stage and changes -> Query trees.
  *
- * Every operator's delta rule is written here and nowhere else.  For a
- * relation R, new(R) is what it holds now, D(R) its delta and
+ * Every operator's delta rule is written here and nowhere else; what a place
+ * reads is built by delta_item.c and put there by delta_place.c, and what a
+ * change touches is found by delta_touch.c.  For a relation R, new(R) is what it holds now, D(R) its delta and
  *	old(R) = new(R) + -D(R)
- * a UNION ALL of rows with weights.  Linear operators (filters, projections,
- * UNION ALL, functions of a row's own columns) apply to the delta's rows and
- * carry the weight.  A join of f1 ... fn, of which some have changed, is
+ * a UNION ALL of rows with weights.  A linear query is
  *
- *	D(f1 x ... x fn) = sum over changed i of
- *		new(f1) x ... x new(fi-1) x D(fi) x old(fi+1) x ... x old(fn)
+ *	SELECT t(f) FROM f1 x ... x fn WHERE w(f)
  *
- * which has as many terms as there are changed items; an item that has not
- * changed stays as it is.  Weights multiply, so they remain +1 and -1.
+ * over rows f of its linear items, where t and w may call on dependent parts
+ * (see normalize.c): the right side of a LEFT JOIN, a LATERAL subquery, a
+ * subquery in an expression.  These are functions of f, computed from tables of
+ * their own.  Number all places at which a changed relation is read: those in
+ * dependent parts first, then those that are linear items.  The delta is a sum
+ * of one term for each place i, in which every place before i reads new(R) and
+ * every place behind it old(R), and place i reads
  *
- * A term is the query itself with the range table entries of changed items
- * replaced.  A replaced entry has the needed columns in order of their
- * attribute numbers, then the weight.
+ *	a linear item	D(R); the row's weight counts
+ *	a dependent part	new(R) once, with weight +1, and old(R) once, with
+ *					weight -1, for those f that D(R) touches
+ *
+ * So the number of terms is that of changed places; nothing grows with the
+ * number of joins.  Weights multiply, and remain +1 and -1.
+ *
+ * D(R) touches f if a changed row takes part in computing the dependent part
+ * for f: what is in its FROM and WHERE, with D(R) in the place of R, has a row.
+ * Any f more is right too (both computations give the same for it), so
+ * whatever is hard to tell is left out of the condition.  For
+ *
+ *	FROM a LEFT JOIN b ON a.k = b.k			EXISTS (SELECT FROM D(b) WHERE a.k = b.k)
+ *	WHERE a.k IN (SELECT k FROM b WHERE q)	EXISTS (SELECT FROM D(b) WHERE q AND a.k = b.k)
+ *	(SELECT sum(x) FROM b WHERE b.k = a.k)	EXISTS (SELECT FROM D(b) WHERE b.k = a.k)
+ *
+ * In a dependent part old(R) must be a table, not one with weights:
+ *	old(R) = rows of new(R) that did not appear, and the rows that went
+ * The rows that appeared are known by a primary key, or by where they stand (see
+ * identify.c; of a stage, in its state table).
+ *
+ * A replaced range table entry has the columns of what it replaces, under the
+ * same numbers, so that nothing else changes; then come columns of ours.
  *
  * Aggregates over a delta come in pairs, over what came and over what went,
  * and the merge (stage.c) decides what they mean for the state.
@@ -26,344 +49,143 @@
  */
 #include "postgres.h"
 
-#include "access/attmap.h"
-#include "catalog/pg_aggregate.h"
-#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "parser/parsetree.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 
 #include "matview_refresh.h"
 
-static Query *build_delta(Query *query, List *deltas);
+static Query *build_delta(Query *query, MvrItems *context);
 
 /* ----------
- * Small trees
+ * Known values
+ *
+ * In the term of place i, what must be equal to a column of its delta has only
+ * values that occur there.  So of an item that reads old(R), only the rows with
+ * such values are needed.
  * ----------
  */
 
-static Expr *
-make_int4_const(int32 value)
+typedef struct Known
 {
-	return (Expr *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
-							  Int32GetDatum(value), false, true);
-}
+	Node	   *expr;			/* of the term's level */
+	AttrNumber	column;			/* of the delta's ephemeral relation */
+} Known;
 
-static Var *
-make_weight_var(int rti, AttrNumber attno)
+static Known *
+lookup_known(List *knowns, Node *expr)
 {
-	return makeVar(rti, attno, INT4OID, -1, InvalidOid, 0);
-}
-
-static Expr *
-make_call(Oid func, Oid type, List *args)
-{
-	return (Expr *) makeFuncExpr(func, type, args, InvalidOid, InvalidOid,
-								 COERCE_EXPLICIT_CALL);
-}
-
-static void
-append_target(Query *query, Expr *expr, const char *name)
-{
-	query->targetList = lappend(query->targetList,
-								makeTargetEntry(expr, list_length(query->targetList) + 1,
-												pstrdup(name), false));
-}
-
-static Query *
-make_select(void)
-{
-	Query	   *query = makeNode(Query);
-
-	query->commandType = CMD_SELECT;
-	query->canSetTag = true;
-	query->jointree = makeFromExpr(NIL, NULL);
-	return query;
-}
-
-static List *
-list_column_names(Query *query)
-{
-	List	   *names = NIL;
-
-	foreach_ptr(TargetEntry, tle, query->targetList)
-		names = lappend(names, makeString(pstrdup(tle->resname ? tle->resname : "")));
-	return names;
-}
-
-static RangeTblEntry *
-make_subquery_rte(Query *subquery, const char *name)
-{
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-
-	rte->rtekind = RTE_SUBQUERY;
-	rte->subquery = subquery;
-	rte->eref = makeAlias(name, list_column_names(subquery));
-	rte->inFromCl = true;
-	return rte;
-}
-
-/* A range table entry that reads an ephemeral named relation */
-static RangeTblEntry *
-make_enr_rte(const char *name, TupleDesc desc, double nrows)
-{
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
-	List	   *names = NIL;
-
-	rte->rtekind = RTE_NAMEDTUPLESTORE;
-	rte->enrname = pstrdup(name);
-	rte->enrtuples = nrows;
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		rte->coltypes = lappend_oid(rte->coltypes, att->atttypid);
-		rte->coltypmods = lappend_int(rte->coltypmods, att->atttypmod);
-		rte->colcollations = lappend_oid(rte->colcollations, att->attcollation);
-		names = lappend(names, makeString(pstrdup(NameStr(att->attname))));
-	}
-	rte->eref = makeAlias(name, names);
-	rte->inFromCl = true;
-	return rte;
-}
-
-static RangeTblRef *
-append_from(Query *query, RangeTblEntry *rte)
-{
-	RangeTblRef *ref = makeNode(RangeTblRef);
-
-	query->rtable = lappend(query->rtable, rte);
-	ref->rtindex = list_length(query->rtable);
-	query->jointree->fromlist = lappend(query->jointree->fromlist, ref);
-	return ref;
-}
-
-/*
- * SELECT * FROM arm UNION ALL SELECT * FROM arm ...
- * All arms have columns of the same types.
- */
-static Query *
-make_union_all(List *arms)
-{
-	Query	   *query;
-	Node	   *tree = NULL;
-	SetOperationStmt *types = makeNode(SetOperationStmt);
-
-	if (list_length(arms) == 1)
-		return linitial(arms);
-	query = make_select();
-	foreach_ptr(TargetEntry, tle, ((Query *) linitial(arms))->targetList)
-	{
-		Oid			type = exprType((Node *) tle->expr);
-		Oid			collation = exprCollation((Node *) tle->expr);
-
-		types->colTypes = lappend_oid(types->colTypes, type);
-		types->colTypmods = lappend_int(types->colTypmods, -1);
-		types->colCollations = lappend_oid(types->colCollations, collation);
-		append_target(query, (Expr *) makeVar(1, tle->resno, type, -1, collation, 0),
-					  tle->resname ? tle->resname : "");
-	}
-	foreach_ptr(Query, arm, arms)
-	{
-		RangeTblRef *ref = makeNode(RangeTblRef);
-
-		query->rtable = lappend(query->rtable, make_subquery_rte(arm, "arm"));
-		ref->rtindex = list_length(query->rtable);
-		if (tree == NULL)
-			tree = (Node *) ref;
-		else
-		{
-			SetOperationStmt *op = copyObject(types);
-
-			op->op = SETOP_UNION;
-			op->all = true;
-			op->larg = tree;
-			op->rarg = (Node *) ref;
-			tree = (Node *) op;
-		}
-	}
-	query->setOperations = tree;
-	return query;
-}
-
-/* ----------
- * What has changed
- * ----------
- */
-
-static MvrDelta *
-lookup_delta(List *deltas, Oid base)
-{
-	foreach_ptr(MvrDelta, delta, deltas)
-	{
-		if (delta->base == base)
-			return delta;
-	}
+	expr = mvr_tree_strip_relabel(expr);
+	foreach_ptr(Known, known, knowns)
+		if (equal(known->expr, expr))
+			return known;
 	return NULL;
 }
 
-static bool has_changed_query(Query *query, List *deltas);
-
-static bool
-has_changed(RangeTblEntry *rte, List *deltas)
+static List *
+add_known(List *knowns, Node *expr, AttrNumber column)
 {
-	if (rte->rtekind == RTE_RELATION)
-		return lookup_delta(deltas, rte->relid) != NULL;
-	if (rte->rtekind == RTE_SUBQUERY)
-		return has_changed_query(rte->subquery, deltas);
-	return false;
+	Known	   *known = palloc(sizeof(Known));
+
+	expr = mvr_tree_strip_relabel(expr);
+	known->expr = expr;
+	known->column = column;
+	return lappend(knowns, known);
 }
 
-static bool
-has_changed_query(Query *query, List *deltas)
+/* What the place itself says: columns of its delta, or what they must equal */
+static List *
+list_known_at(Query *query, MvrPlace *place, MvrDelta *delta, MvrItems *context)
 {
-	foreach_ptr(RangeTblEntry, rte, query->rtable)
+	MvrFocus		focus = {.context = context,.term = query,.place = place};
+	List	   *knowns = NIL;
+
+	if (!place->is_linear)
 	{
-		if (has_changed(rte, deltas))
-			return true;
+		if (mvr_touch_build(query, &focus))
+			foreach_ptr(MvrLink, link, focus.links)
+				knowns = add_known(knowns, link->outside, delta->attmap[link->attno - 1]);
+		return knowns;
 	}
-	return false;
+	foreach_ptr(Var, var, pull_vars_of_level((Node *) query->jointree, 0))
+		if (var->varno == place->rti && delta->attmap[var->varattno - 1] > 0)
+			knowns = add_known(knowns, (Node *) var, delta->attmap[var->varattno - 1]);
+	return knowns;
 }
 
-/* ----------
- * FROM items: delta and old
- * ----------
- */
-
-static int
-count_columns(MvrDelta *delta)
+/* ... and what follows from the conditions of the query */
+static List *
+list_known(Query *query, MvrPlace *place, MvrDelta *delta, MvrItems *context)
 {
-	return delta->desc->natts - 1;
-}
+	List	   *knowns = list_known_at(query, place, delta, context);
+	int			before;
 
-/*
- * SELECT <needed columns>, 1 FROM R
- */
-static Query *
-build_current(RangeTblEntry *rte, MvrDelta *delta, Query *home)
-{
-	Query	   *query = make_select();
-
-	append_from(query, mvr_compat_move_rte(query, rte, home));
-	for (int i = 0; i < delta->natts; i++)
+	do
 	{
-		AttrNumber	attno = delta->attmap[i];
-
-		if (attno > 0)
+		before = list_length(knowns);
+		foreach_ptr(Node, qual, make_ands_implicit((Expr *) query->jointree->quals))
 		{
-			Form_pg_attribute att = TupleDescAttr(delta->desc, attno - 1);
+			List	   *args = mvr_tree_is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
 
-			append_target(query, (Expr *) makeVar(1, i + 1, att->atttypid, att->atttypmod,
-												  att->attcollation, 0),
-						  NameStr(att->attname));
+			for (int side = 0; args && side < 2; side++)
+			{
+				Known	   *known = lookup_known(knowns, list_nth(args, side));
+
+				if (known && lookup_known(knowns, list_nth(args, 1 - side)) == NULL)
+					knowns = add_known(knowns, list_nth(args, 1 - side), known->column);
+			}
 		}
-	}
-	append_target(query, make_int4_const(1), "weight");
-	return query;
+	} while (list_length(knowns) > before);
+	return knowns;
 }
 
-/*
- * SELECT <columns>, -weight FROM <a query or relation that ends in a weight>
- */
-static Query *
-build_negated(RangeTblEntry *rte, List *types, List *typmods, List *collations)
+static void
+add_key(MvrKeys **keys, MvrDelta *own, AttrNumber attno, MvrDelta *delta, AttrNumber column)
 {
-	Query	   *query = make_select();
-	int			ncolumns = list_length(types) - 1;
-
-	append_from(query, rte);
-	for (int i = 0; i < ncolumns; i++)
-		append_target(query, (Expr *) makeVar(1, i + 1, list_nth_oid(types, i),
-											  list_nth_int(typmods, i),
-											  list_nth_oid(collations, i), 0),
-					  strVal(list_nth(rte->eref->colnames, i)));
-	append_target(query, make_call(F_INT4UM, INT4OID,
-								   list_make1(make_weight_var(1, ncolumns + 1))),
-				  "weight");
-	return query;
-}
-
-/* old(R) for a base table: current rows, and its delta undone */
-static Query *
-build_old_relation(RangeTblEntry *rte, MvrDelta *delta, Query *home)
-{
-	RangeTblEntry *enr = make_enr_rte(delta->name, delta->desc,
-									  delta->nrows);
-
-	return make_union_all(list_make2(build_current(rte, delta, home),
-									 build_negated(enr, enr->coltypes, enr->coltypmods,
-												   enr->colcollations)));
-}
-
-/* old(Q) for a linear subquery, likewise */
-static Query *
-build_old_subquery(Query *subquery, List *deltas)
-{
-	Query	   *current = make_select();
-	Query	   *delta = build_delta(subquery, deltas);
-	List	   *types = NIL;
-	List	   *typmods = NIL;
-	List	   *collations = NIL;
-
-	append_from(current, make_subquery_rte(copyObject(subquery), "current"));
-	foreach_ptr(TargetEntry, tle, subquery->targetList)
-		append_target(current, (Expr *) makeVarFromTargetEntry(1, tle),
-					  tle->resname ? tle->resname : "");
-	append_target(current, make_int4_const(1), "weight");
-	foreach_ptr(TargetEntry, tle, delta->targetList)
+	if (TupleDescAttr(own->desc, own->attmap[attno - 1] - 1)->atttypid !=
+		TupleDescAttr(delta->desc, column - 1)->atttypid)
+		return;
+	if (*keys == NULL)
 	{
-		types = lappend_oid(types, exprType((Node *) tle->expr));
-		typmods = lappend_int(typmods, exprTypmod((Node *) tle->expr));
-		collations = lappend_oid(collations, exprCollation((Node *) tle->expr));
+		*keys = palloc0(sizeof(MvrKeys));
+		(*keys)->delta = delta;
 	}
-	return make_union_all(list_make2(current,
-									 build_negated(make_subquery_rte(delta, "delta"),
-												   types, typmods, collations)));
+	if (list_member_int((*keys)->attnos, attno))
+		return;
+	(*keys)->attnos = lappend_int((*keys)->attnos, attno);
+	(*keys)->columns = lappend_int((*keys)->columns, column);
 }
 
-/* Renumber the columns of a base table to those of its replaced entry */
-static Query *
-renumber_columns(Query *term, int rti, MvrDelta *delta)
+/* Which rows of an item can matter, given what is known?  NULL: any */
+static MvrKeys *
+find_keys(Query *query, MvrPlace *item, List *knowns, MvrDelta *delta, MvrItems *context)
 {
-	AttrMap		map = {.attnums = delta->attmap, .maplen = delta->natts};
-	bool		found_whole_row;
+	MvrFocus		focus = {.context = context,.term = query,.place = item};
+	MvrDelta   *own = mvr_item_lookup_delta(context, item->rte);
+	MvrKeys	   *keys = NULL;
 
-	return (Query *) map_variable_attnos((Node *) term, rti, 0, &map, InvalidOid,
-										 &found_whole_row);
-}
-
-/*
- * Replace one changed FROM item by its delta, or by what it was.  Returns the
- * term, and in *weight the column that its rows' weight stands in.
- */
-static Query *
-replace_item(Query *term, int rti, List *deltas, bool by_delta, AttrNumber *weight)
-{
-	RangeTblEntry *rte = rt_fetch(rti, term->rtable);
-	RangeTblEntry *replacement;
-
-	if (rte->rtekind == RTE_RELATION)
+	if (own == NULL || knowns == NIL)
+		return NULL;
+	if (!item->is_linear)
 	{
-		MvrDelta   *delta = lookup_delta(deltas, rte->relid);
+		if (mvr_touch_build(query, &focus))
+			foreach_ptr(MvrLink, link, focus.links)
+			{
+				Known	   *known = lookup_known(knowns, link->outside);
 
-		if (by_delta)
-			replacement = make_enr_rte(delta->name, delta->desc,
-									   delta->nrows);
-		else
-			replacement = make_subquery_rte(build_old_relation(rte, delta, term), "old");
-		*weight = count_columns(delta) + 1;
-		lfirst(list_nth_cell(term->rtable, rti - 1)) = replacement;
-		return renumber_columns(term, rti, delta);
+				if (known)
+					add_key(&keys, own, link->attno, delta, known->column);
+			}
+		return keys;
 	}
-	*weight = list_length(rte->subquery->targetList) + 1;
-	rte->subquery = by_delta ? build_delta(rte->subquery, deltas) :
-		build_old_subquery(rte->subquery, deltas);
-	rte->eref = makeAlias(rte->eref->aliasname, list_column_names(rte->subquery));
-	return term;
+	foreach_ptr(Known, known, knowns)
+	{
+		AttrNumber	attno = mvr_tree_get_column(known->expr, item->rti);
+
+		if (mvr_item_is_plain(own, attno))
+			add_key(&keys, own, attno, delta, known->column);
+	}
+	return keys;
 }
 
 /* ----------
@@ -371,70 +193,118 @@ replace_item(Query *term, int rti, List *deltas, bool by_delta, AttrNumber *weig
  * ----------
  */
 
-/* The term for the changed item at position "which" of the FROM list */
-static Query *
-build_term(Query *query, List *deltas, int which)
+/* The product of the weights of the places from "first" on, and a sign */
+static Expr *
+build_weight(Query *query, List *places, int first, int sign, MvrItems *context)
 {
-	Query	   *term = copyObject(query);
 	Expr	   *weight = NULL;
-	int			nitems = list_length(query->jointree->fromlist);
 
-	for (int i = which; i < nitems; i++)
+	for (int i = first; i < list_length(places); i++)
 	{
-		int			rti = castNode(RangeTblRef,
-								   list_nth(query->jointree->fromlist, i))->rtindex;
+		MvrPlace	   *place = list_nth(places, i);
 		AttrNumber	attno;
 		Expr	   *factor;
+		int			rti;
 
-		if (!has_changed(rt_fetch(rti, query->rtable), deltas))
+		if (!place->is_linear)
 			continue;
-		term = replace_item(term, rti, deltas, i == which, &attno);
-		factor = (Expr *) make_weight_var(rti, attno);
+		attno = mvr_place_get_weight(query, place, context, &rti);
+		factor = (Expr *) mvr_item_make_weight(rti, attno);
 		weight = weight == NULL ? factor :
-			make_call(F_INT4MUL, INT4OID, list_make2(weight, factor));
+			mvr_tree_make_call(F_INT4MUL, INT4OID, list_make2(weight, factor));
 	}
-	append_target(term, weight, "weight");
-	return term;
+	if (weight == NULL)
+		return mvr_tree_make_int4(sign);
+	return sign > 0 ? weight :
+		mvr_tree_make_call(F_INT4UM, INT4OID, list_make1(weight));
+}
+
+/* The delta of an item that is a subquery; NULL for a relation, which has one */
+static Query *
+build_changes_at(MvrPlace *place, MvrItems *context)
+{
+	return place->rte->rtekind == RTE_SUBQUERY ?
+		build_delta(place->rte->subquery, context) : NULL;
+}
+
+/* The terms for one place: one, or two of opposite sign */
+static List *
+build_terms(Query *query, List *places, int which, MvrItems *context)
+{
+	MvrPlace	   *place = list_nth(places, which);
+	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
+	List	   *knowns = delta ? list_known(query, place, delta, context) : NIL;
+	Query	   *term = copyObject(query);
+	Query	   *before;
+
+	for (int i = which + 1; i < list_length(places); i++)
+	{
+		MvrPlace	   *other = list_nth(places, i);
+
+		mvr_place_set_old(term, other, find_keys(query, other, knowns, delta, context),
+				build_changes_at(other, context), context);
+	}
+	if (place->is_linear)
+	{
+		mvr_place_set_delta(term, place, build_changes_at(place, context), context);
+		mvr_tree_append_target(term, build_weight(query, places, which, 1, context),
+							   "weight");
+		return list_make1(mvr_place_resolve(term, context));
+	}
+	mvr_touch_restrict(term, place, context);
+	before = copyObject(term);
+	mvr_place_set_old(before, place, find_keys(query, place, knowns, delta, context), NULL,
+			context);
+	mvr_tree_append_target(term, build_weight(query, places, which, 1, context), "weight");
+	mvr_tree_append_target(before, build_weight(query, places, which, -1, context), "weight");
+	return list_make2(mvr_place_resolve(term, context), mvr_place_resolve(before, context));
 }
 
 /* One empty arm, for a query in which nothing has changed */
 static Query *
-build_nothing(Query *query)
+build_nothing(Query *query, MvrItems *context)
 {
 	Query	   *nothing = copyObject(query);
 
 	if (query->setOperations)
-		return build_nothing(((RangeTblEntry *) linitial(query->rtable))->subquery);
+		return build_nothing(((RangeTblEntry *) linitial(query->rtable))->subquery, context);
 	nothing->jointree->quals = makeBoolConst(false, false);
-	append_target(nothing, make_int4_const(1), "weight");
-	return nothing;
+	mvr_tree_append_target(nothing, mvr_tree_make_int4(1), "weight");
+	return mvr_place_resolve(nothing, context);
 }
 
 static Query *
-build_delta(Query *query, List *deltas)
+build_delta(Query *query, MvrItems *context)
 {
 	List	   *arms = NIL;
 
 	if (query->setOperations)
 	{
 		foreach_ptr(RangeTblEntry, rte, query->rtable)
-		{
-			if (has_changed(rte, deltas))
-				arms = lappend(arms, build_delta(rte->subquery, deltas));
-		}
+			if (rte->rtekind == RTE_SUBQUERY && mvr_item_has_changed(rte->subquery, context))
+				arms = lappend(arms, build_delta(rte->subquery, context));
 	}
 	else
 	{
-		for (int i = 0; i < list_length(query->jointree->fromlist); i++)
-		{
-			int			rti = castNode(RangeTblRef,
-									   list_nth(query->jointree->fromlist, i))->rtindex;
+		Query	   *marked = copyObject(query);
+		MvrPlaces		places = {context, NIL, NIL};
+		List	   *all;
 
-			if (has_changed(rt_fetch(rti, query->rtable), deltas))
-				arms = lappend(arms, build_term(query, deltas, i));
-		}
+		mvr_place_mark(marked, true, &places);
+		all = list_concat(places.dependent, places.linear);
+		for (int i = 0; i < list_length(all); i++)
+			arms = list_concat(arms, build_terms(marked, all, i, context));
 	}
-	return arms == NIL ? build_nothing(query) : make_union_all(arms);
+	return arms == NIL ? build_nothing(query, context) : mvr_tree_make_union_all(arms);
+}
+
+/* Does a stage read anything that has changed? */
+bool
+mvr_delta_query_has_changed(const MvrStage *stage, List *deltas)
+{
+	MvrItems		context = {stage->inner, deltas};
+
+	return mvr_item_has_changed(stage->input, &context);
 }
 
 /*
@@ -444,23 +314,42 @@ build_delta(Query *query, List *deltas)
 Query *
 mvr_delta_query_build_rows(const MvrStage *stage, List *deltas)
 {
-	return build_delta(stage->input, deltas);
+	MvrItems		context = {stage->inner, deltas};
+
+	return build_delta(stage->input, &context);
+}
+
+/*
+ * All rows of a view by rows, from base tables and the states of its stages if
+ * there are such
+ */
+Query *
+mvr_delta_query_build_all(const MvrStage *stage)
+{
+	MvrItems		context = {stage->inner, NIL};
+
+	if (stage->inner == NIL || !OidIsValid(((MvrStage *) linitial(stage->inner))->state))
+		return copyObject(stage->query);
+	return mvr_place_resolve(copyObject(stage->input), &context);
 }
 
 /* ----------
- * Groups
+ * Groups, and keys
  * ----------
  */
 
-/* The input with another target list: the keys, then what aggregates read */
+/* The input with another target list: the keys, then what else is asked for */
 static Query *
-build_group_input(const MvrStage *stage)
+build_key_input(const MvrStage *stage)
 {
 	Query	   *input = copyObject(stage->input);
 
 	input->targetList = NIL;
+	input->windowClause = input->distinctClause = input->sortClause = NIL;
+	input->limitCount = input->limitOffset = NULL;
+	input->hasWindowFuncs = input->hasDistinctOn = false;
 	foreach_ptr(MvrGroupKey, key, stage->keys)
-		append_target(input, copyObject(key->expr), "key");
+		mvr_tree_append_target(input, copyObject(key->expr), "key");
 	return input;
 }
 
@@ -480,34 +369,12 @@ append_key_groups(Query *query, const MvrStage *stage)
 	query->hasAggs = true;
 }
 
-static Aggref *
-make_aggregate(Oid func, Oid type, Oid argtype, Expr *arg)
-{
-	Aggref	   *agg = makeNode(Aggref);
-
-	agg->aggfnoid = func;
-	agg->aggtype = type;
-	agg->aggkind = AGGKIND_NORMAL;
-	agg->aggsplit = AGGSPLIT_SIMPLE;
-	agg->aggno = agg->aggtransno = -1;
-	agg->location = -1;
-	if (arg)
-	{
-		agg->aggargtypes = list_make1_oid(argtype);
-		agg->args = list_make1(makeTargetEntry(arg, 1, NULL, false));
-	}
-	else
-		agg->aggstar = true;
-	return agg;
-}
-
 /* An aggregate over rows of one sign: came (F_INT4GT 0) or went (F_INT4LT 0) */
 static Expr *
 make_signed(Aggref *pattern, Var *weight, Oid compare)
 {
 	Aggref	   *agg = copyObject(pattern);
-	Expr	   *sign = make_call(compare, BOOLOID,
-								 list_make2(copyObject(weight), make_int4_const(0)));
+	Expr	   *sign = (Expr *) mvr_item_make_sign(compare, weight);
 
 	agg->aggfilter = agg->aggfilter == NULL ? sign :
 		make_andclause(list_make2(agg->aggfilter, sign));
@@ -525,15 +392,29 @@ push_arguments(Aggref *aggregate, Query *inner)
 
 	foreach_ptr(TargetEntry, arg, agg->args)
 	{
-		append_target(inner, arg->expr, "argument");
+		mvr_tree_append_target(inner, arg->expr, "argument");
 		arg->expr = (Expr *) makeVarFromTargetEntry(1, llast(inner->targetList));
 	}
 	if (agg->aggfilter)
 	{
-		append_target(inner, agg->aggfilter, "filter");
+		mvr_tree_append_target(inner, agg->aggfilter, "filter");
 		agg->aggfilter = (Expr *) makeVarFromTargetEntry(1, llast(inner->targetList));
 	}
 	return agg;
+}
+
+/* Subqueries of the input's level, which see changes that no row shows */
+static bool
+push_sublinks(Node *node, Query *inner)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, SubLink))
+	{
+		mvr_tree_append_target(inner, (Expr *) copyObject(node), "subquery");
+		return false;
+	}
+	return expression_tree_walker(node, push_sublinks, inner);
 }
 
 /* ----------
@@ -549,10 +430,10 @@ push_arguments(Aggref *aggregate, Query *inner)
 Query *
 mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 {
-	Query	   *query = make_select();
-	Query	   *inner = build_group_input(stage);
+	MvrItems		context = {stage->inner, deltas};
+	Query	   *query = mvr_tree_make_select();
+	Query	   *inner = build_key_input(stage);
 	List	   *aggregates = NIL;
-	RangeTblEntry *rte;
 	Var		   *weight;
 	int			nkeys = list_length(stage->keys);
 
@@ -560,21 +441,31 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 	{
 		if (stage->is_merged)
 			aggregates = lappend(aggregates, push_arguments(column->aggregate, inner));
+		else
+			push_sublinks((Node *) column->aggregate, inner);
 	}
-	inner = build_delta(inner, deltas);
-	weight = make_weight_var(1, list_length(inner->targetList));
-	rte = make_subquery_rte(inner, "delta");
-	append_from(query, rte);
+	if (stage->strategy == MVR_KEYS)
+	{
+		push_sublinks((Node *) stage->input->targetList, inner);
+		push_sublinks((Node *) stage->input->windowClause, inner);
+		push_sublinks(stage->input->limitCount, inner);
+		push_sublinks(stage->input->limitOffset, inner);
+	}
+	inner = build_delta(inner, &context);
+	weight = mvr_item_make_weight(1, list_length(inner->targetList));
+	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "delta"));
 	for (int i = 0; i < nkeys; i++)
-		append_target(query, (Expr *) makeVarFromTargetEntry(1, list_nth(inner->targetList, i)),
-					  "key");
-	append_target(query, (Expr *) make_aggregate(F_SUM_INT4, INT8OID, INT4OID,
-												 (Expr *) copyObject(weight)),
-				  "count");
+		mvr_tree_append_target(query, (Expr *)
+							   makeVarFromTargetEntry(1, list_nth(inner->targetList, i)),
+							   "key");
+	mvr_tree_append_target(query, (Expr *)
+						   mvr_tree_make_aggregate(F_SUM_INT4, INT8OID,
+												   (Expr *) copyObject(weight), NULL),
+						   "count");
 	foreach_ptr(Aggref, agg, aggregates)
 	{
-		append_target(query, make_signed(agg, weight, F_INT4GT), "came");
-		append_target(query, make_signed(agg, weight, F_INT4LT), "went");
+		mvr_tree_append_target(query, make_signed(agg, weight, F_INT4GT), "came");
+		mvr_tree_append_target(query, make_signed(agg, weight, F_INT4LT), "went");
 	}
 	append_key_groups(query, stage);
 	return query;
@@ -585,13 +476,11 @@ static Node *
 make_key_qual(MvrGroupKey *key, int rti, AttrNumber attno, bool with_nulls)
 {
 	Var		   *var = makeVar(rti, attno, key->type, key->typmod, key->collation, 0);
-	Expr	   *equals = make_opclause(key->clause->eqop, BOOLOID, false,
-									   copyObject(key->expr), (Expr *) var,
-									   InvalidOid, key->collation);
+	Expr	   *equals = mvr_tree_make_equals(key->clause->eqop, copyObject(key->expr),
+											  (Expr *) var, key->collation);
 	NullTest   *mine;
 	NullTest   *theirs;
 
-	set_opfuncid((OpExpr *) equals);
 	if (!with_nulls)
 		return (Node *) equals;
 	mine = makeNode(NullTest);
@@ -604,40 +493,74 @@ make_key_qual(MvrGroupKey *key, int rti, AttrNumber attno, bool with_nulls)
 											 make_andclause(list_make2(mine, theirs))));
 }
 
+/* Restrict a query to the keys in the ephemeral relation "name" */
+static void
+add_key_quals(Query *query, const MvrStage *stage, TupleDesc keys, const char *name,
+			  int64 nrows, bool with_nulls)
+{
+	int			rti = mvr_tree_append_from(query, mvr_tree_make_enr_rte(name, keys,
+																	  nrows))->rtindex;
+	List	   *quals = list_make1(query->jointree->quals);
+	AttrNumber	attno = 0;
+
+	foreach_ptr(MvrGroupKey, key, stage->keys)
+		quals = lappend(quals, make_key_qual(key, rti, ++attno, with_nulls));
+	query->jointree->quals = mvr_tree_and(quals);
+	query->hasSubLinks |= checkExprHasSubLink(query->jointree->quals);
+}
+
+/* SELECT <keys>, <columns> FROM <input> with windows, DISTINCT ON, LIMIT as it is */
+static Query *
+build_keyed(const MvrStage *stage)
+{
+	Query	   *query = copyObject(stage->input);
+	List	   *targets = query->targetList;
+
+	query->targetList = NIL;
+	foreach_ptr(MvrGroupKey, key, stage->keys)
+		mvr_tree_append_target(query, copyObject(key->expr), "key");
+	foreach_ptr(TargetEntry, tle, targets)
+	{
+		tle->resno = list_length(query->targetList) + 1;
+		query->targetList = lappend(query->targetList, tle);
+	}
+	return query;
+}
+
 /* ----------
  * Contents of groups.  The query built is
  *	SELECT <keys>, count(*), <aggregates>
  *	  FROM <input> [, <wanted>]
  *	 WHERE <quals> [AND <key> = <wanted key> ...]
  *	 GROUP BY <keys>
+ * or of a keyed stage
+ *	SELECT <keys>, <columns> FROM <input> [, <wanted>] WHERE ...
  * for the keys in the ephemeral relation "wanted" (each there once), or for
- * all groups if "name" is NULL.  with_nulls: the wanted keys may have NULLs,
- * which costs the planner its equality joins; so those come in a query of
- * their own.
+ * all if "name" is NULL.  with_nulls: the wanted keys may have NULLs, which
+ * costs the planner its equality joins; so those come in a query of their own.
  * ----------
  */
 Query *
 mvr_delta_query_build_contents(const MvrStage *stage, TupleDesc keys,
 							   const char *name, int64 nrows, bool with_nulls)
 {
-	Query	   *query = build_group_input(stage);
-	AttrNumber	attno = 0;
+	MvrItems		context = {stage->inner, NIL};
+	Query	   *query;
 
-	append_target(query, (Expr *) make_aggregate(F_COUNT_, INT8OID, InvalidOid, NULL),
-				  "count");
-	foreach_ptr(MvrStateColumn, column, stage->columns)
-		append_target(query, (Expr *) copyObject(column->aggregate), "aggregate");
-	append_key_groups(query, stage);
-	if (name && stage->keys)
+	if (stage->strategy == MVR_KEYS)
+		query = build_keyed(stage);
+	else
 	{
-		int			rti = append_from(query, make_enr_rte(name, keys,
-														  nrows))->rtindex;
-		List	   *quals = query->jointree->quals ?
-			list_make1(query->jointree->quals) : NIL;
-
-		foreach_ptr(MvrGroupKey, key, stage->keys)
-			quals = lappend(quals, make_key_qual(key, rti, ++attno, with_nulls));
-		query->jointree->quals = (Node *) make_ands_explicit(quals);
+		query = build_key_input(stage);
+		mvr_tree_append_target(query, (Expr *)
+							   mvr_tree_make_aggregate(F_COUNT_, INT8OID, NULL, NULL),
+							   "count");
+		foreach_ptr(MvrStateColumn, column, stage->columns)
+			mvr_tree_append_target(query, (Expr *) copyObject(column->aggregate),
+								   "aggregate");
+		append_key_groups(query, stage);
 	}
-	return query;
+	if (name && stage->keys)
+		add_key_quals(query, stage, keys, name, nrows, with_nulls);
+	return mvr_place_resolve(query, &context);
 }

@@ -52,7 +52,7 @@ collect_query(const MvrStage *stage, DiffContext *context)
 	if (context->state)
 		mvr_stage_run_groups(stage, collect_group, context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(stage->query), true), NULL,
+		mvr_run_query(mvr_run_query_plan(mvr_delta_query_build_all(stage), true), NULL,
 					  collect_row, context);
 }
 
@@ -258,14 +258,17 @@ static void
 count_row(CountContext *context, TupleTableSlot *row, int weight)
 {
 	TupleTableSlot *normal = context->normal;
-	int			attno = -1;
+	const MvrStage *stage = context->stage;
 
+	/* what is ambiguous in a stage below may be in any column */
 	show_columns(normal, row, 0);
-	while ((attno = bms_next_member(context->stage->ambiguous, attno)) >= 0)
-		if (!normal->tts_isnull[attno - 1])
-			normal->tts_values[attno - 1] =
-				normalize_datum(normal->tts_values[attno - 1],
-								TupleDescAttr(context->stage->desc, attno - 1)->atttypid);
+	for (int i = 0; i < normal->tts_tupleDescriptor->natts; i++)
+		if (!normal->tts_isnull[i] &&
+			(bms_is_member(i + 1, stage->ambiguous) ||
+			 (stage->inner && stage->has_ambiguous)))
+			normal->tts_values[i] =
+				normalize_datum(normal->tts_values[i],
+								TupleDescAttr(stage->desc, i)->atttypid);
 	mvr_zset_put(context->zset, normal, weight, NULL, NULL);
 }
 

@@ -83,6 +83,8 @@ name_strategy(MvrStrategy strategy)
 			return "rows: each changed row of the query is found and written";
 		case MVR_GROUPS:
 			return "groups: each changed group is merged with its state";
+		case MVR_KEYS:
+			return "keys: the rows of each changed key are computed anew";
 		case MVR_RECOMPUTE:
 			break;
 	}
@@ -108,18 +110,37 @@ name_merge(MvrMerge merge)
 }
 
 static void
-explain_groups(Lines *lines, MvrStage *stage)
+explain_keys(Lines *lines, const char *indent, MvrStage *stage)
 {
-	put_line(lines, "group keys: %d", list_length(stage->keys));
+	put_line(lines, "%s%s: %d", indent, stage->strategy == MVR_GROUPS ? "group keys" : "keys",
+			 list_length(stage->keys));
 	foreach_ptr(MvrGroupKey, key, stage->keys)
 	{
-		if (!key->is_image_equal)
-			put_line(lines, "  equal values of type %s can look different: changed groups are recomputed",
-					 format_type_with_typemod(key->type, key->typmod));
+		if (!key->is_image_equal && stage->strategy == MVR_GROUPS)
+			put_line(lines, "%s  equal values of type %s can look different: changed groups are recomputed",
+					 indent, format_type_with_typemod(key->type, key->typmod));
 	}
 	foreach_ptr(MvrStateColumn, column, stage->columns)
-		put_line(lines, "aggregate %s: %s", get_func_name(column->aggregate->aggfnoid),
+		put_line(lines, "%saggregate %s: %s", indent,
+				 get_func_name(column->aggregate->aggfnoid),
 				 name_merge(column->merge));
+}
+
+static void
+explain_stages(Lines *lines, MvrStage *view)
+{
+	int			n = 0;
+
+	foreach_ptr(MvrStage, stage, view->inner)
+	{
+		put_line(lines, "stage %d by %s", ++n, name_strategy(stage->strategy));
+		explain_keys(lines, "  ", stage);
+	}
+	put_line(lines, "strategy %s", name_strategy(view->strategy));
+	if (view->reason)
+		put_line(lines, "reason: %s", view->reason);
+	if (view->strategy == MVR_GROUPS)
+		explain_keys(lines, "", view);
 }
 
 static void
@@ -152,12 +173,10 @@ explain_sources(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 
 /* The pending changes of each base table, at least one row, to plan with */
 static List *
-make_sample_deltas(MvrTracked *tracked)
+make_sample_deltas(MvrStage *stage, MvrTracked *tracked)
 {
 	List	   *deltas = NIL;
 
-	if (tracked == NULL || !tracked->frontier.valid)
-		return NIL;
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
 		Relation	base = table_open(source->base, AccessShareLock);
@@ -165,6 +184,7 @@ make_sample_deltas(MvrTracked *tracked)
 		MvrDelta   *delta = mvr_change_log_read(base, source, &tracked->frontier,
 												&marked);
 
+		mvr_identify_prepare(base, stage, delta);
 		table_close(base, NoLock);
 		delta->nrows = Max(delta->nrows, 1);
 		deltas = lappend(deltas, delta);
@@ -173,19 +193,39 @@ make_sample_deltas(MvrTracked *tracked)
 }
 
 static void
-explain_delta_plan(Lines *lines, MvrStage *stage, MvrTracked *tracked)
+explain_delta_plan(Lines *lines, MvrStage *stage, List *deltas, const char *title)
 {
-	List	   *deltas = make_sample_deltas(tracked);
-	Query	   *query;
-
-	if (deltas == NIL || stage->strategy == MVR_RECOMPUTE)
-		return;
-	query = stage->strategy == MVR_ROWS ?
+	Query	   *query = stage->strategy == MVR_ROWS ?
 		mvr_delta_query_build_rows(stage, deltas) :
 		mvr_delta_query_build_groups(stage, deltas);
-	put_line(lines, "plan for the changes:");
+
+	put_line(lines, "%s", title);
 	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
+}
+
+/* What a refresh would run, stage by stage, if all base tables had changed */
+static void
+explain_delta_plans(Lines *lines, MvrStage *view, MvrTracked *tracked)
+{
+	List	   *deltas;
+	int			n = 0;
+
+	if (view->strategy == MVR_RECOMPUTE || tracked == NULL || !tracked->frontier.valid ||
+		!mvr_inner_has_states(view, tracked))
+		return;
+	mvr_inner_set_states(view, tracked, AccessShareLock);
+	deltas = make_sample_deltas(view, tracked);
+	foreach_ptr(MvrStage, stage, view->inner)
+	{
+		MvrDelta   *changes = mvr_stage_make_delta(stage);
+
+		explain_delta_plan(lines, stage, deltas,
+						   psprintf("plan for the changes of stage %d:", ++n));
+		changes->nrows = 1;
+		deltas = lappend(deltas, changes);
+	}
+	explain_delta_plan(lines, view, deltas, "plan for the changes:");
 	mvr_change_log_end_read(deltas);
 }
 
@@ -210,15 +250,13 @@ mvr_explain(PG_FUNCTION_ARGS)
 	level = mvr_view_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
-	put_line(&lines, "strategy %s", name_strategy(stage->strategy));
-	if (stage->reason)
-		put_line(&lines, "reason: %s", stage->reason);
-	if (stage->strategy == MVR_GROUPS)
-		explain_groups(&lines, stage);
+	explain_stages(&lines, stage);
 	explain_sources(&lines, stage, tracked);
+	foreach_ptr(char, command, mvr_advise_list_indexes(stage))
+		put_line(&lines, "an index would make changes cheaper: %s", command);
 	put_line(&lines, "tracked: %s", tracked == NULL ? "no" :
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
-	explain_delta_plan(&lines, stage, tracked);
+	explain_delta_plans(&lines, stage, tracked);
 	put_line(&lines, "plan for a recompute:");
 	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query), true),
 										   NULL));

@@ -31,15 +31,63 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/vacuum.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_func.h"
+#include "parser/parse_node.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "matview_refresh.h"
+
+/* ----------
+ * What is written to a view that others stand on goes to its change log
+ * ----------
+ */
+
+static void
+begin_log(MvrHeap *heap)
+{
+	Oid			log_oid = mvr_catalog_lookup_log(RelationGetRelid(heap->rel));
+	Relation	log;
+	AttrNumber *source;
+
+	if (!OidIsValid(log_oid))
+		return;
+	log = table_open(log_oid, RowExclusiveLock);
+	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
+	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
+		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
+	heap->log = palloc0(sizeof(MvrLogWriter));
+	mvr_change_log_begin_append(heap->log, log, source, 2);
+	heap->gone = table_slot_create(heap->rel, NULL);
+}
+
+static void
+end_log(MvrHeap *heap)
+{
+	Relation	log = heap->log->log;
+
+	mvr_change_log_end_append(heap->log);
+	table_close(log, NoLock);
+	ExecDropSingleTupleTableSlot(heap->gone);
+}
+
+static void
+log_gone(MvrHeap *heap, ItemPointer tid)
+{
+	if (heap->log == NULL)
+		return;
+	if (!table_tuple_fetch_row_version(heap->rel, tid, SnapshotSelf, heap->gone))
+		elog(ERROR, "row to log of materialized view \"%s\" not found",
+			 RelationGetRelationName(heap->rel));
+	mvr_change_log_append(heap->log, heap->gone, -1);
+	ExecClearTuple(heap->gone);
+}
 
 /* Open a view or state table to write it */
 MvrHeap *
@@ -54,6 +102,8 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 	InitResultRelInfo(heap->info, heap->rel, 0, NULL, 0);
 	ExecOpenIndices(heap->info, false);
 	heap->found = table_slot_create(heap->rel, NULL);
+	if (heap->rel->rd_rel->relkind == RELKIND_MATVIEW)
+		begin_log(heap);
 	return heap;
 }
 
@@ -66,6 +116,8 @@ mvr_heap_close(MvrHeap *heap)
 	if (heap->index)
 		index_close(heap->index, NoLock);
 	ExecDropSingleTupleTableSlot(heap->found);
+	if (heap->log)
+		end_log(heap);
 	ExecCloseIndices(heap->info);
 	FreeExecutorState(heap->estate);
 	table_close(heap->rel, NoLock);
@@ -152,6 +204,8 @@ mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot)
 		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
 												 false, 0));
 	ResetPerTupleExprContext(heap->estate);
+	if (heap->log)
+		mvr_change_log_append(heap->log, slot, 1);
 	heap->inserted++;
 }
 
@@ -162,11 +216,14 @@ mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot)
 	TU_UpdateIndexes which;
 	ItemPointerData old = *tid;
 
+	log_gone(heap, &old);
 	simple_table_tuple_update(heap->rel, &old, slot, GetActiveSnapshot(), &which);
 	if (heap->info->ri_NumIndices > 0 && mvr_compat_needs_indexes(which))
 		list_free(mvr_compat_insert_index_tuples(heap->info, slot, heap->estate,
 												 true, which));
 	ResetPerTupleExprContext(heap->estate);
+	if (heap->log)
+		mvr_change_log_append(heap->log, slot, 1);
 	heap->updated++;
 }
 
@@ -175,6 +232,7 @@ mvr_heap_delete(MvrHeap *heap, ItemPointer tid)
 {
 	ItemPointerData old = *tid;
 
+	log_gone(heap, &old);
 	simple_table_tuple_delete(heap->rel, &old, GetActiveSnapshot());
 	heap->deleted++;
 }
@@ -275,9 +333,9 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 	return result;
 }
 
-/* CREATE INDEX on one column or expression, as the relation's owner */
+/* CREATE INDEX on columns or an expression, as the relation's owner */
 static Oid
-create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
+create_index(Relation rel, const char *name, List *elems, bool skip_build)
 {
 	IndexStmt  *stmt = makeNode(IndexStmt);
 
@@ -285,7 +343,7 @@ create_index(Relation rel, const char *name, IndexElem *elem, bool skip_build)
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
 	stmt->accessMethod = "btree";
-	stmt->indexParams = list_make1(elem);
+	stmt->indexParams = elems;
 	stmt->transformed = true;
 	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
 }
@@ -371,7 +429,7 @@ mvr_heap_create_row_index(Relation view, bool skip_build)
 				extension;
 
 	ObjectAddressSet(index, RelationRelationId,
-					 create_index(view, name, make_index_elem(NULL, (Node *) hash),
+					 create_index(view, name, list_make1(make_index_elem(NULL, (Node *) hash)),
 								  skip_build));
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
@@ -403,26 +461,100 @@ build_state_options(void)
 										   TYPALIGN_INT));
 }
 
-/* Create the state table of a view, without its index */
+/*
+ * Create the state table of a stage of a view, without its indexes; the number
+ * is 0 for the view's own stage.
+ */
 Oid
-mvr_heap_create_state(Relation view, TupleDesc desc)
+mvr_heap_create_state(Relation view, int number, TupleDesc desc)
 {
-	return mvr_catalog_create_table(psprintf("state_%u", RelationGetRelid(view)),
-									desc, build_state_options(),
+	char	   *name = number == 0 ? psprintf("state_%u", RelationGetRelid(view)) :
+		psprintf("state_%u_%d", RelationGetRelid(view), number);
+
+	return mvr_catalog_create_table(name, desc, build_state_options(),
 									RelationGetRelid(view));
 }
 
-/* The index on a state table's hash, by which groups are found */
-Oid
-mvr_heap_create_state_index(Oid state)
+/* Can the keys of a state be indexed, all of them? */
+static bool
+has_sortable_keys(TupleDesc desc, int nkeys)
+{
+	if (nkeys == 0 || nkeys > INDEX_MAX_KEYS)
+		return false;
+	for (int i = 0; i < nkeys; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, MVR_STATE_FIXED + i);
+
+		if (!OidIsValid(GetDefaultOpClass(att->atttypid, BTREE_AM_OID)) ||
+			att->attlen == -1)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The indexes of a state table: on the hash, by which its own stage finds rows,
+ * and on the keys, by which queries of other stages may (0: there are none).
+ * Keys that could be too large for an index go without.
+ */
+void
+mvr_heap_create_state_indexes(Oid state, int nkeys)
 {
 	Relation	rel = table_open(state, ShareLock);
-	char	   *name = psprintf("%s_hash_idx", RelationGetRelationName(rel));
-	Oid			index = create_index(rel, name, make_index_elem("hash", NULL), false);
+	List	   *elems = NIL;
 
+	create_index(rel, psprintf("%s_hash_idx", RelationGetRelationName(rel)),
+				 list_make1(make_index_elem("hash", NULL)), false);
+	if (has_sortable_keys(RelationGetDescr(rel), nkeys))
+	{
+		for (int i = 1; i <= nkeys; i++)
+			elems = lappend(elems, make_index_elem(psprintf("key%d", i), NULL));
+		create_index(rel, psprintf("%s_key_idx", RelationGetRelationName(rel)), elems,
+					 false);
+	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
-	return index;
+}
+
+/*
+ * ANALYZE a state table that was filled: queries of other stages are planned
+ * with it.  Only its owner may, so we are that for the moment.
+ */
+void
+mvr_heap_analyze_state(Oid state)
+{
+	VacuumStmt *stmt = makeNode(VacuumStmt);
+	Oid			userid;
+	int			context;
+
+	stmt->is_vacuumcmd = false;
+	stmt->rels = list_make1(makeVacuumRelation(NULL, state, NIL));
+	GetUserIdAndSecContext(&userid, &context);
+	SetUserIdAndSecContext(mvr_catalog_get_owner(),
+						   context | SECURITY_LOCAL_USERID_CHANGE);
+	ExecVacuum(make_parsestate(NULL), stmt, false);
+	SetUserIdAndSecContext(userid, context);
+	CommandCounterIncrement();
+}
+
+/* The index of a state table on its hash */
+Oid
+mvr_heap_lookup_state_index(Relation state)
+{
+	Oid			result = InvalidOid;
+	ListCell   *lc;
+
+	foreach(lc, RelationGetIndexList(state))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (index->rd_index->indkey.values[0] == MVR_STATE_HASH)
+			result = lfirst_oid(lc);
+		index_close(index, AccessShareLock);
+	}
+	if (!OidIsValid(result))
+		elog(ERROR, "state table \"%s\" has no index", RelationGetRelationName(state));
+	return result;
 }
 
 /* Drop a state table or an index of ours, if it is still there */

@@ -93,7 +93,7 @@ typedef struct MvrSource
 typedef struct MvrTracked
 {
 	Oid			view;
-	Oid			state;			/* state table, or InvalidOid */
+	List	   *states;			/* oids of the state tables, in order of stages */
 	Oid			file;			/* relfilenode the contents were left in */
 	int64		query_hash;		/* of the expanded query */
 	MvrFrontier frontier;
@@ -170,15 +170,25 @@ extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 #define MVR_LOG_WEIGHT		3	/* int4: +1, -1; 0 is a rebuild mark */
 #define MVR_LOG_FIXED		3
 
-/* The changes of one base table that are new to one view */
+/* The changes of one base table, or of one stage, that are new to one view */
 typedef struct MvrDelta
 {
 	Oid			base;
+	struct MvrStage *stage;		/* whose changes these are, or NULL */
 	char	   *name;			/* as ephemeral named relation */
 	Tuplestorestate *rows;
-	TupleDesc	desc;			/* the view's columns by attnum, then weight */
+	TupleDesc	desc;			/* the view's columns by attnum, weight, place */
 	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
 	int			natts;			/* length of attmap */
+	AttrNumber	weight;			/* column here */
+	AttrNumber	place;			/* column here, of a stage: tid of a new row */
+
+	/* which rows appeared, for dependent parts; see identify.c */
+	Bitmapset  *identity;		/* attnums that tell rows apart, or NULL */
+	char	   *places_name;	/* else: tids of the rows, as relation */
+	TupleDesc	places_desc;
+	Tuplestorestate *places;
+	int64		nplaces;
 	int64		nrows;
 	int64		nread;			/* before they were netted */
 } MvrDelta;
@@ -223,6 +233,14 @@ extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 extern const AttrNumber *mvr_trigger_get_map(Relation rel, Relation log, Oid base);
 
 /* ----------
+ * chain.c: materialized views that stand on others
+ * ----------
+ */
+extern const char *mvr_chain_refusal(Relation view);
+extern int64 mvr_chain_shape(Relation view);
+extern List *mvr_chain_list(Oid view);
+
+/* ----------
  * capture.c: see to it that every change gets into the change log
  * ----------
  */
@@ -244,23 +262,81 @@ extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 
 /* ----------
+ * tree.c: small pieces of Query trees
+ *
+ * Pure, as are the next three.
+ * ----------
+ */
+extern Expr *mvr_tree_make_int4(int32 value);
+extern Expr *mvr_tree_make_int8(int64 value);
+extern Expr *mvr_tree_make_call(Oid func, Oid type, List *args);
+extern Aggref *mvr_tree_make_aggregate(Oid func, Oid type, Expr *arg, Expr *filter);
+extern Expr *mvr_tree_make_case(Expr *condition, Expr *value);
+extern Expr *mvr_tree_make_equals(Oid eqop, Expr *a, Expr *b, Oid collation);
+extern Node *mvr_tree_make_exists(Query *query);
+extern Node *mvr_tree_and(List *quals);
+extern Query *mvr_tree_make_select(void);
+extern void mvr_tree_append_target(Query *query, Expr *expr, const char *name);
+extern RangeTblEntry *mvr_tree_make_subquery_rte(Query *subquery, const char *name);
+extern RangeTblEntry *mvr_tree_make_enr_rte(const char *name, TupleDesc desc,
+											double nrows);
+extern RangeTblRef *mvr_tree_append_from(Query *query, RangeTblEntry *rte);
+extern Query *mvr_tree_make_outer(Query *subquery, const char *name);
+extern Query *mvr_tree_make_union_all(List *arms);
+extern void mvr_tree_blank_rte(RangeTblEntry *rte);
+extern void mvr_tree_blank_unused(Query *query);
+extern Bitmapset *mvr_tree_list_rtis(Node *jointree);
+extern Bitmapset *mvr_tree_pull_rtis(Node *node);
+extern bool mvr_tree_is_correlated(Query *query);
+extern Query *mvr_tree_sink(Query *query);
+extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);
+extern Var *mvr_tree_make_visible(Query *query, Var *var);
+extern Node *mvr_tree_strip_relabel(Node *node);
+extern AttrNumber mvr_tree_get_column(Node *node, int rti);
+extern bool mvr_tree_is_equality(Node *qual);
+
+/* ----------
+ * desugar.c: operators that are others in disguise, written as those
+ * ----------
+ */
+extern Query *mvr_desugar_set_operations(Query *query);
+extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
+extern void mvr_desugar_right_joins(Query *query, Node *jointree);
+extern Query *mvr_desugar_full_joins(Query *query);
+
+/* ----------
+ * layers.c: one operator for each query level
+ * ----------
+ */
+extern bool mvr_layers_is_grouped(const Query *query);
+extern Query *mvr_layers_split(Query *query);
+
+/* ----------
  * normalize.c: a view's query, brought to the form that can be maintained
  * ----------
  */
 extern Query *mvr_normalize_expand(Relation view);
-extern char *mvr_normalize_query(Query **query);
+extern List *mvr_normalize_query(Query *query, char **reason);
 extern bool mvr_normalize_is_grouped(const Query *query);
-extern bool mvr_normalize_is_union(Node *node, bool all);
+extern bool mvr_normalize_is_keyed(const Query *query);
+extern Bitmapset *mvr_normalize_list_linear(Query *query);
 
 /* ----------
- * analyze.c: a view's query -> stage, or the reason why not
+ * scale.c: how many decimal digits a numeric expression shows
+ * ----------
+ */
+extern Bitmapset *mvr_scale_infer(Expr *expr);
+
+/* ----------
+ * analyze.c: a view's query -> stages, or the reason why not
  * ----------
  */
 typedef enum MvrStrategy
 {
 	MVR_RECOMPUTE,				/* not maintained; the stage's reason says why */
 	MVR_ROWS,					/* each row of the view is a row of the input */
-	MVR_GROUPS					/* each row of the view is a group of the input */
+	MVR_GROUPS,					/* each row of the view is a group of the input */
+	MVR_KEYS					/* the rows of each key are computed anew */
 } MvrStrategy;
 
 /* How a state column follows a change of its group */
@@ -293,22 +369,34 @@ typedef struct MvrGroupKey
 	bool		is_image_equal; /* values that are "=" look alike */
 } MvrGroupKey;
 
+/*
+ * A query of the list that normalize.c makes.  The view's own is the last: it
+ * is by rows or by groups.  Those before it are by groups or by keys; each has
+ * its contents in a state table, which the ones behind it read.
+ */
 typedef struct MvrStage
 {
 	MvrStrategy strategy;
+	Query	   *input;			/* linear; by keys, with windows or LIMIT */
+	TupleDesc	desc;			/* of what it hands out; of the view */
+	List	   *inner;			/* of MvrStage: all but the view's own */
+	Oid			state;			/* set by refresh.c, once there is one */
+
+	/* of the view's own stage */
 	char	   *reason;			/* of MVR_RECOMPUTE */
 	Query	   *query;			/* the view's query as the rewriter expands it */
-	Query	   *input;			/* linear: joins, filters, UNION ALL; no groups */
-	TupleDesc	desc;			/* of the view */
-	List	   *uses;			/* of MvrUse: base tables and columns */
+	List	   *uses;			/* of MvrUse: base tables and columns of all stages */
 	bool		reads_settings; /* as TimeZone, see mutable.c */
+	bool		has_ambiguous;	/* some stage has outputs as below */
 
-	/* MVR_GROUPS only */
+	/* by groups, or by keys */
 	List	   *keys;			/* of MvrGroupKey */
-	List	   *columns;		/* of MvrStateColumn */
 	List	   *outputs;		/* of TargetEntry over the state's columns */
 	Expr	   *having;			/* likewise, or NULL */
-	bool		is_scalar;		/* no GROUP BY: always exactly one group */
+	bool		is_scalar;		/* no keys: one group, or all rows together */
+
+	/* by groups */
+	List	   *columns;		/* of MvrStateColumn */
 	bool		is_merged;		/* no column recomputes every group */
 	Bitmapset  *ambiguous;		/* outputs that may look different each time */
 } MvrStage;
@@ -318,9 +406,11 @@ typedef struct MvrUse
 {
 	Oid			base;
 	Bitmapset  *columns;
+	bool		is_dependent;	/* read by a dependent part, see normalize.c */
+	Bitmapset  *identity;		/* if so: columns that tell its rows apart */
 } MvrUse;
 
-/* The fixed columns of a state table; then the keys, then the columns */
+/* The fixed columns of a state table; then the keys, then columns or outputs */
 #define MVR_STATE_HASH		1	/* int8: of the keys, indexed */
 #define MVR_STATE_TID		2	/* tid: the group's row in the view, or NULL */
 #define MVR_STATE_COUNT		3	/* int8: rows of input in the group */
@@ -330,12 +420,120 @@ extern MvrStage *mvr_analyze_view(Relation view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------
+ * advise.c: which indexes on base tables would make changes cheap
+ * ----------
+ */
+extern List *mvr_advise_list_indexes(const MvrStage *view);
+
+/* ----------
+ * delta_item.c: what a FROM item reads
+ *
+ * Pure, as are the next three.
+ * ----------
+ */
+
+/* What the queries of a stage are built from */
+typedef struct MvrItems
+{
+	List	   *inner;			/* of MvrStage: what "stage 1" ... stand for */
+	List	   *deltas;			/* of MvrDelta; what has none has not changed */
+} MvrItems;
+
+/*
+ * Rows of an item that can matter: those whose columns have values that occur
+ * in a delta.  Both lists have attribute numbers, of the item and of the
+ * delta's ephemeral relation.
+ */
+typedef struct MvrKeys
+{
+	MvrDelta   *delta;
+	List	   *attnos;
+	List	   *columns;
+} MvrKeys;
+
+extern MvrStage *mvr_item_lookup_stage(MvrItems *context, RangeTblEntry *rte);
+extern MvrDelta *mvr_item_lookup_delta(MvrItems *context, RangeTblEntry *rte);
+extern bool mvr_item_has_changed(Query *query, MvrItems *context);
+extern bool mvr_item_is_plain(MvrDelta *delta, AttrNumber attno);
+extern Var *mvr_item_make_weight(int rti, AttrNumber attno);
+extern Node *mvr_item_make_sign(Oid func, Var *weight);
+extern RangeTblEntry *mvr_item_build_stage(MvrStage *stage);
+extern Query *mvr_item_build_delta(MvrDelta *delta);
+extern Query *mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta,
+										  Query *home, MvrKeys *keys);
+extern Query *mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta,
+									   Query *home, MvrKeys *keys);
+extern Query *mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta,
+									   Query *home);
+extern Node *mvr_item_build_old_qual(int rti, MvrDelta *delta);
+
+/* ----------
+ * delta_place.c: the places at which something changed is read
+ * ----------
+ */
+typedef struct MvrPlace
+{
+	char	   *mark;
+	bool		is_linear;
+	RangeTblEntry *rte;			/* what it reads, in the query that was marked */
+	int			rti;			/* of a linear item */
+} MvrPlace;
+
+typedef struct MvrPlaces
+{
+	MvrItems   *context;
+	List	   *dependent;		/* of MvrPlace */
+	List	   *linear;
+} MvrPlaces;
+
+extern void mvr_place_mark(Query *query, bool is_linear, MvrPlaces *places);
+extern bool mvr_place_is_marked(RangeTblEntry *rte, const char *mark);
+extern bool mvr_place_is_below(Node *node, const char *mark);
+extern void mvr_place_replace(Query *owner, int rti, Query *by);
+extern void mvr_place_set_old(Query *query, MvrPlace *place, MvrKeys *keys,
+							  Query *changes, MvrItems *context);
+extern void mvr_place_set_delta(Query *query, MvrPlace *place, Query *changes,
+								MvrItems *context);
+extern AttrNumber mvr_place_get_weight(Query *query, MvrPlace *place,
+									   MvrItems *context, int *rti);
+extern Query *mvr_place_resolve(Query *query, MvrItems *context);
+
+/* ----------
+ * delta_touch.c: which rows a change in a dependent part touches
+ * ----------
+ */
+
+/* A column of the place that must be equal to an expression of the term's row */
+typedef struct MvrLink
+{
+	Node	   *outside;
+	AttrNumber	attno;
+} MvrLink;
+
+typedef struct MvrFocus
+{
+	MvrItems   *context;
+	Query	   *term;			/* whose rows are touched */
+	MvrPlace   *place;
+	bool		failed;			/* not understood: everything is touched */
+	Bitmapset  *removed;		/* joins of this level that are none any more */
+	Query	   *level;			/* where the place was found, as rti */
+	int			rti;
+	List	   *links;			/* of MvrLink: what must be equal */
+} MvrFocus;
+
+extern SubLink *mvr_touch_build(Query *term, MvrFocus *focus);
+extern void mvr_touch_restrict(Query *term, MvrPlace *place, MvrItems *context);
+
+/* ----------
  * delta_query.c: stage + changed base tables -> Query trees
  *
  * Pure: no locks, no I/O.  "deltas" is a list of MvrDelta; a base table
  * without an entry has not changed.
  * ----------
  */
+extern bool mvr_delta_query_has_changed(const MvrStage *stage, List *deltas);
+extern Query *mvr_delta_query_build_all(const MvrStage *stage);
 extern Query *mvr_delta_query_build_rows(const MvrStage *stage, List *deltas);
 extern Query *mvr_delta_query_build_groups(const MvrStage *stage, List *deltas);
 extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
@@ -359,6 +557,13 @@ extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
 
 /* ----------
+ * identify.c: which rows of a base table are those that appeared
+ * ----------
+ */
+extern Bitmapset *mvr_identify_lookup_key(Relation base);
+extern void mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta);
+
+/* ----------
  * matview_heap.c: the only writer of view and state storage
  * ----------
  */
@@ -371,6 +576,8 @@ typedef struct MvrHeap
 	int64		inserted;
 	int64		updated;
 	int64		deleted;
+	MvrLogWriter *log;			/* of a view that others stand on, or NULL */
+	TupleTableSlot *gone;		/* for the log: a row before it goes */
 
 	/* to find rows; see mvr_heap_set_index */
 	Relation	index;
@@ -396,8 +603,10 @@ extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 extern Oid	mvr_heap_lookup_row_index(Relation view);
 extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
-extern Oid	mvr_heap_create_state(Relation view, TupleDesc desc);
-extern Oid	mvr_heap_create_state_index(Oid state);
+extern Oid	mvr_heap_create_state(Relation view, int number, TupleDesc desc);
+extern void mvr_heap_create_state_indexes(Oid state, int nkeys);
+extern void mvr_heap_analyze_state(Oid state);
+extern Oid	mvr_heap_lookup_state_index(Relation state);
 extern void mvr_heap_drop(Oid relid);
 
 /* ----------
@@ -411,7 +620,46 @@ extern void mvr_track_end(Oid view);
 extern void mvr_track_add_partition(Oid partition);
 
 /* ----------
+ * merge.c: the values of a state column, before and after
+ * ----------
+ */
+typedef struct MvrValue
+{
+	Datum		value;
+	bool		isnull;
+} MvrValue;
+
+extern bool mvr_merge_columns(const MvrStage *stage, TupleTableSlot *found,
+							  TupleTableSlot *delta, TupleTableSlot *next);
+
+/* ----------
+ * stage_key.c: find the rows of a state table by their keys
+ * ----------
+ */
+typedef struct MvrStageKey
+{
+	const MvrStage *stage;
+	int			nkeys;
+	struct MvrKeySupport *keys;
+	TupleDesc	desc;			/* of the keys */
+	MemoryContext context;		/* where this lives */
+	Tuplestorestate *wanted[2]; /* keys to recompute; [1] have NULLs */
+	int64		nwanted[2];
+} MvrStageKey;
+
+extern MvrStageKey *mvr_stage_key_begin(const MvrStage *stage);
+extern int64 mvr_stage_key_hash(MvrStageKey *key, TupleTableSlot *slot, int first);
+extern bool mvr_stage_key_is_same(MvrStageKey *key, TupleTableSlot *a, int a_first,
+								  TupleTableSlot *b, int b_first);
+extern void mvr_stage_key_want(MvrStageKey *key, TupleTableSlot *slot);
+extern void mvr_stage_key_run_wanted(MvrStageKey *key, int kind,
+									 MvrRowFunction function, void *arg);
+extern void mvr_stage_key_end(MvrStageKey *key);
+
+/* ----------
  * stage.c: merge a delta into a stage, and write what comes of it
+ *
+ * An inner stage has no view to write: it hands out its changes.
  * ----------
  */
 
@@ -419,12 +667,34 @@ extern void mvr_track_add_partition(Oid partition);
 typedef void (*MvrGroupFunction) (TupleTableSlot *state, TupleTableSlot *row,
 								  void *arg);
 
+extern MvrDelta *mvr_stage_make_delta(MvrStage *stage);
+extern void mvr_stage_put_delta(MvrDelta *delta, TupleTableSlot *row, int weight,
+								ItemPointer place);
 extern bool mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan,
 								 MvrHeap *view, List *deltas);
 extern bool mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan,
-								   MvrHeap *view, MvrHeap *state, List *deltas);
+								   MvrHeap *view, MvrHeap *state, List *deltas,
+								   MvrDelta *changes);
 extern void mvr_stage_run_groups(const MvrStage *stage,
 								 MvrGroupFunction function, void *arg);
+
+/* ----------
+ * keyed.c: the same for a stage by keys
+ * ----------
+ */
+extern bool mvr_keyed_apply(const MvrStage *stage, PlannedStmt *plan,
+							MvrHeap *state, List *deltas, MvrDelta *changes);
+extern void mvr_keyed_fill(const MvrStage *stage, MvrHeap *state);
+
+/* ----------
+ * inner.c: the stages below a view's own
+ * ----------
+ */
+extern void mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked,
+								 LOCKMODE lockmode);
+extern bool mvr_inner_has_states(const MvrStage *view, const MvrTracked *tracked);
+extern void mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked);
+extern bool mvr_inner_apply(MvrStage *view, List **deltas);
 
 /* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files

@@ -4,44 +4,38 @@
  *
  * The query comes from the view's rule and is expanded by the rewriter, as
  * REFRESH does it: plain views have become subqueries, row-level security has
- * become quals.  Then it is brought to the form
+ * become quals.  Then it becomes a short list of queries, each of which does
+ * one thing over a linear input:
  *
- *	  [groups and aggregates over]  input
+ *	linear		FROM items, WHERE, a target list
+ *	grouped		the same with groups and aggregates, or DISTINCT
+ *	keyed		the same with window functions, DISTINCT ON, or LIMIT
  *
- * where the input is linear: a UNION ALL of inputs, or a flat list of FROM
- * items (base tables, linear subqueries, constant functions and VALUES) with
- * one WHERE clause.  The steps are those of the planner's own preparation:
- * CTEs become subqueries, join aliases what they stand for, inner joins a flat
- * FROM list, simple subqueries part of the query around them.
+ * Each reads base tables and the queries before it in the list, as if those
+ * were tables (an ephemeral named relation "stage 1" ...).  The last one is the
+ * view's own, and is linear or grouped.
+ *
+ * The FROM list of a linear input is flat but for LEFT JOINs.  What stands in
+ * it, or on the left side of a LEFT JOIN, is linear: rows of the result change
+ * as its rows do.  The right sides of LEFT JOINs, LATERAL subqueries and
+ * subqueries in expressions are "dependent": each is a function of the rows of
+ * the linear items.  A subquery that depends on nothing outside of it, and does
+ * more than a linear query, becomes a query of its own in the list.
+ *
+ * The steps are those of the planner's own preparation: CTEs become
+ * subqueries, join aliases what they stand for, inner joins a flat FROM list,
+ * simple subqueries part of the query around them.
  *
  * A query that cannot be brought there is no error: the reason is returned.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/nbtree.h"
-#include "access/sysattr.h"
 #include "access/table.h"
-#include "catalog/pg_aggregate.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
-#include "optimizer/clauses.h"
-#include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "parser/parse_coerce.h"
-#include "parser/parse_oper.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteHandler.h"
-#include "rewrite/rewriteManip.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
-#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -72,18 +66,6 @@ mvr_normalize_expand(Relation view)
 		elog(ERROR, "unexpected rewrite result for materialized view \"%s\"",
 			 RelationGetRelationName(view));
 	return linitial_node(Query, rewritten);
-}
-
-/* Turn an entry of the range table into one that stands for nothing */
-static void
-blank_rte(RangeTblEntry *rte)
-{
-	Alias	   *eref = rte->eref;
-
-	memset(rte, 0, sizeof(RangeTblEntry));
-	rte->type = T_RangeTblEntry;
-	rte->rtekind = RTE_RESULT;
-	rte->eref = makeAlias(eref ? eref->aliasname : "*RESULT*", NIL);
 }
 
 /* ----------
@@ -198,94 +180,122 @@ flatten_aliases(Query *query)
 			rte->subquery = (Query *)
 				mvr_compat_flatten_aliases(query, (Node *) rte->subquery);
 	}
+	foreach_ptr(RangeTblEntry, rte, query->rtable)
+		if (rte->rtekind == RTE_JOIN)
+			rte->joinaliasvars = NIL;
 }
 
-/* A virtual generated column becomes its expression: no log can hold it */
+/* The columns of a table, virtual generated ones as expressions; NIL if none is */
+static List *
+list_generated_columns(Relation rel, int rti)
+{
+	List	   *tlist = NIL;
+	bool		has_virtual = false;
+
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+		Expr	   *expr;
+
+		if (mvr_compat_is_virtual(att))
+		{
+			expr = (Expr *) mvr_compat_generation_expr(rel, i + 1);
+			ChangeVarNodes((Node *) expr, 1, rti, 0);
+			has_virtual = true;
+		}
+		else if (att->attisdropped)
+			expr = (Expr *) makeNullConst(INT4OID, -1, InvalidOid);
+		else
+			expr = (Expr *) makeVar(rti, i + 1, att->atttypid, att->atttypmod,
+									att->attcollation, 0);
+		tlist = lappend(tlist, makeTargetEntry(expr, i + 1, pstrdup(NameStr(att->attname)),
+											   false));
+	}
+	return has_virtual ? tlist : NIL;
+}
+
+/*
+ * A virtual generated column becomes its expression: no log can hold it.  A
+ * table whose rows an outer join makes NULL becomes a subquery that has it.
+ */
 static Query *
 expand_virtual_columns(Query *query)
 {
+	Bitmapset  *linear = mvr_normalize_list_linear(query);
+
 	for (int rti = 1; rti <= list_length(query->rtable); rti++)
 	{
 		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 		Relation	rel;
-		List	   *tlist = NIL;
-		bool		has_virtual = false;
+		List	   *tlist;
 
 		if (rte->rtekind != RTE_RELATION)
 			continue;
 		rel = table_open(rte->relid, NoLock);
-		for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-		{
-			Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-			Expr	   *expr;
-
-			if (mvr_compat_is_virtual(att))
-			{
-				expr = (Expr *) mvr_compat_generation_expr(rel, i + 1);
-				ChangeVarNodes((Node *) expr, 1, rti, 0);
-				has_virtual = true;
-			}
-			else
-				expr = (Expr *) makeVar(rti, i + 1, att->atttypid, att->atttypmod,
-										att->attcollation, 0);
-			tlist = lappend(tlist, makeTargetEntry(expr, i + 1, NULL, false));
-		}
-		if (has_virtual)
+		tlist = list_generated_columns(rel, bms_is_member(rti, linear) ? rti : 1);
+		table_close(rel, NoLock);
+		if (tlist == NIL)
+			continue;
+		if (bms_is_member(rti, linear))
 			query = (Query *)
 				mvr_compat_replace_vars((Node *) query, rti, rte, tlist,
 										&query->hasSubLinks);
-		table_close(rel, NoLock);
+		else
+		{
+			Query	   *sub = mvr_tree_make_select();
+
+			mvr_tree_append_from(sub, mvr_compat_move_rte(sub, rte, query));
+			sub->targetList = tlist;
+			lfirst(list_nth_cell(query->rtable, rti - 1)) =
+				mvr_tree_make_subquery_rte(sub, rte->eref->aliasname);
+		}
 	}
 	return query;
 }
 
 /* ----------
- * Joins become a flat FROM list
+ * Joins become a flat FROM list, but for LEFT JOINs
  * ----------
  */
 
-/* Returns a reason if there is a join other than inner */
-static char *
-flatten_join(Node *node, List **from, List **quals)
-{
-	char	   *reason = NULL;
+static Node *flatten_join(Node *node);
 
-	if (IsA(node, RangeTblRef))
-		*from = lappend(*from, node);
-	else if (IsA(node, FromExpr))
+/* The items of a list, with the items of inner joins among them, and quals */
+static void
+flatten_inner(Node *node, List **from, List **quals)
+{
+	if (IsA(node, FromExpr))
 	{
 		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
-		{
-			if (reason == NULL)
-				reason = flatten_join(item, from, quals);
-		}
+			flatten_inner(item, from, quals);
 		*quals = lappend(*quals, ((FromExpr *) node)->quals);
 	}
-	else
+	else if (IsA(node, JoinExpr) && ((JoinExpr *) node)->jointype == JOIN_INNER)
 	{
-		JoinExpr   *join = castNode(JoinExpr, node);
-
-		if (join->jointype != JOIN_INNER)
-			return "the query has an outer join";
-		reason = flatten_join(join->larg, from, quals);
-		if (reason == NULL)
-			reason = flatten_join(join->rarg, from, quals);
-		*quals = lappend(*quals, join->quals);
+		flatten_inner(((JoinExpr *) node)->larg, from, quals);
+		flatten_inner(((JoinExpr *) node)->rarg, from, quals);
+		*quals = lappend(*quals, ((JoinExpr *) node)->quals);
 	}
-	return reason;
+	else
+		*from = lappend(*from, flatten_join(node));
 }
 
 static Node *
-and_quals(List *quals)
+flatten_join(Node *node)
 {
-	List	   *flat = NIL;
+	List	   *from = NIL;
+	List	   *quals = NIL;
 
-	foreach_ptr(Node, qual, quals)
+	if (IsA(node, RangeTblRef))
+		return node;
+	if (IsA(node, JoinExpr) && ((JoinExpr *) node)->jointype != JOIN_INNER)
 	{
-		if (qual)
-			flat = list_concat(flat, make_ands_implicit((Expr *) qual));
+		((JoinExpr *) node)->larg = flatten_join(((JoinExpr *) node)->larg);
+		((JoinExpr *) node)->rarg = flatten_join(((JoinExpr *) node)->rarg);
+		return node;
 	}
-	return flat == NIL ? NULL : (Node *) make_ands_explicit(flat);
+	flatten_inner(node, &from, &quals);
+	return (Node *) makeFromExpr(from, mvr_tree_and(quals));
 }
 
 /* May this subquery become part of the query around it? */
@@ -294,18 +304,35 @@ is_simple_subquery(RangeTblEntry *rte)
 {
 	Query	   *sub = rte->subquery;
 
-	return !rte->security_barrier &&
+	return !rte->security_barrier && rte->securityQuals == NIL &&
 		sub->setOperations == NULL && sub->jointree->fromlist != NIL &&
-		!sub->hasTargetSRFs && !sub->hasSubLinks && !sub->hasAggs &&
-		sub->groupClause == NIL && sub->groupingSets == NIL &&
-		sub->havingQual == NULL && sub->distinctClause == NIL &&
-		!sub->hasWindowFuncs && !sub->limitCount && !sub->limitOffset &&
-		sub->rowMarks == NIL;
+		sub->sortClause == NIL && !sub->hasTargetSRFs &&
+		!mvr_normalize_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
+}
+
+static bool
+replace_ref(Node **node, int rti, FromExpr *by)
+{
+	if (IsA(*node, RangeTblRef))
+	{
+		if (((RangeTblRef *) *node)->rtindex != rti)
+			return false;
+		*node = (Node *) by;
+		return true;
+	}
+	if (IsA(*node, JoinExpr))
+		return replace_ref(&((JoinExpr *) *node)->larg, rti, by) ||
+			replace_ref(&((JoinExpr *) *node)->rarg, rti, by);
+	for (int i = 0; i < list_length(((FromExpr *) *node)->fromlist); i++)
+		if (replace_ref((Node **) &lfirst(list_nth_cell(((FromExpr *) *node)->fromlist, i)),
+						rti, by))
+			return true;
+	return false;
 }
 
 /*
- * Make the subquery at rti part of the query.  Both are normalized, and only
- * inner joins are around, so columns can stand for what they are without
+ * Make the subquery at rti part of the query.  Both are normalized, and nothing
+ * around makes its rows NULL, so columns can stand for what they are without
  * placeholders.  Returns the query, which is modified.
  */
 static Query *
@@ -314,31 +341,40 @@ pull_up_subquery(Query *query, int rti)
 	RangeTblEntry *rte = rt_fetch(rti, query->rtable);
 	RangeTblEntry *seen = copyObject(rte);
 	Query	   *sub = rte->subquery;
-	List	   *from = NIL;
+	Node	   *tree;
 
 	OffsetVarNodes((Node *) sub, list_length(query->rtable), 0);
 	IncrementVarSublevelsUp((Node *) sub, -1, 1);
-	blank_rte(rte);
+	mvr_tree_blank_rte(rte);
 	query = (Query *) mvr_compat_replace_vars((Node *) query, rti, seen,
 											  sub->targetList, &query->hasSubLinks);
+	query->hasSubLinks |= sub->hasSubLinks;
 	mvr_compat_combine_range_tables(query, sub);
-	foreach_ptr(RangeTblRef, ref, query->jointree->fromlist)
-	{
-		if (ref->rtindex == rti)
-			from = list_concat(from, sub->jointree->fromlist);
-		else
-			from = lappend(from, ref);
-	}
-	query->jointree->fromlist = from;
-	query->jointree->quals = and_quals(list_make2(query->jointree->quals,
-												  sub->jointree->quals));
+	tree = (Node *) query->jointree;
+	if (!replace_ref(&tree, rti, sub->jointree))
+		elog(ERROR, "FROM item %d not found", rti);
+	query->jointree = castNode(FromExpr, flatten_join(tree));
 	return query;
 }
 
 /* ----------
- * What is linear
+ * What is not maintained
  * ----------
  */
+
+bool
+mvr_normalize_is_grouped(const Query *query)
+{
+	return mvr_layers_is_grouped(query) ||
+		(query->distinctClause && !query->hasDistinctOn);
+}
+
+bool
+mvr_normalize_is_keyed(const Query *query)
+{
+	return query->hasWindowFuncs || query->hasDistinctOn || query->limitCount ||
+		query->limitOffset;
+}
 
 /* A construct of this query level that is not maintained, or NULL */
 static char *
@@ -350,44 +386,16 @@ refuse_clause(const Query *query)
 		return "the query is recursive";
 	if (query->hasRowSecurity)
 		return "a base table has row-level security";
-	if (query->hasWindowFuncs)
-		return "the query has a window function";
-	if (query->limitCount || query->limitOffset)
-		return "the query has LIMIT or OFFSET";
-	if (query->hasDistinctOn)
-		return "the query has DISTINCT ON";
-	if (query->groupingSets)
-		return "the query has grouping sets";
-	if (query->hasSubLinks)
-		return "the query has a subquery in an expression";
 	if (query->rowMarks)
 		return "the query locks rows";
 	return NULL;
 }
 
-bool
-mvr_normalize_is_grouped(const Query *query)
-{
-	return query->hasAggs || query->groupClause || query->havingQual ||
-		query->distinctClause;
-}
-
-/* Is every operation in a tree of set operations UNION (ALL, if so asked)? */
-bool
-mvr_normalize_is_union(Node *node, bool all)
-{
-	SetOperationStmt *op = (SetOperationStmt *) node;
-
-	if (IsA(node, RangeTblRef))
-		return true;
-	return op->op == SETOP_UNION && (op->all || !all) &&
-		mvr_normalize_is_union(op->larg, all) && mvr_normalize_is_union(op->rarg, all);
-}
-
 static char *
 refuse_relation(RangeTblEntry *rte)
 {
-	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE)
+	if (rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE &&
+		rte->relkind != RELKIND_MATVIEW)
 		return psprintf("\"%s\" is not a table", get_rel_name(rte->relid));
 	if (!rte->inh && has_subclass(rte->relid))
 		return psprintf("the query reads ONLY \"%s\"", get_rel_name(rte->relid));
@@ -406,20 +414,13 @@ refuse_from_item(RangeTblEntry *rte)
 		case RTE_RELATION:
 			return refuse_relation(rte);
 		case RTE_SUBQUERY:
-			if (rte->securityQuals)
-				return "a view has security quals";
-			if (mvr_normalize_is_grouped(rte->subquery))
-				return "a subquery has groups, aggregates or DISTINCT";
-			if (rte->subquery->setOperations &&
-				!mvr_normalize_is_union(rte->subquery->setOperations, true))
-				return "a subquery has a set operation other than UNION ALL";
-			if (rte->lateral)
-				return "the query has a LATERAL subquery";
-			return NULL;
+			return rte->securityQuals ? "a view has security quals" : NULL;
 		case RTE_FUNCTION:
 		case RTE_TABLEFUNC:
 		case RTE_VALUES:
 		case RTE_RESULT:
+		case RTE_JOIN:
+		case RTE_NAMEDTUPLESTORE:
 			return NULL;
 		default:
 			return "the query reads a relation of unknown kind";
@@ -449,7 +450,8 @@ refuse_var_walker(Node *node, VarContext *context)
 		rte = rt_fetch(var->varno, context->query->rtable);
 		if (var->varattno < 0)
 			context->reason = "the query reads a system column";
-		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY)
+		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY ||
+				 rte->rtekind == RTE_NAMEDTUPLESTORE || rte->rtekind == RTE_JOIN)
 			context->reason = "the query reads a whole row";
 		return context->reason != NULL;
 	}
@@ -474,160 +476,389 @@ refuse_vars(Query *query)
 	return context.reason;
 }
 
+/* ----------
+ * Levels
+ * ----------
+ */
+
+/* What a query level is for the one around it */
+typedef enum Role
+{
+	ROLE_VIEW,					/* it is the view's own */
+	ROLE_ITEM,					/* a FROM item that depends on nothing outside */
+	ROLE_DEPENDENT				/* computed for each row of something outside */
+} Role;
+
+typedef struct Context
+{
+	List	   *stages;			/* of Query: those that became queries of their own */
+	bool		has_lost_order; /* of some subquery with ORDER BY */
+	char	   *reason;
+} Context;
+
+static Query *normalize_level(Query *query, Role role, Context *context);
+
+static void
+refuse(Context *context, char *reason)
+{
+	if (context->reason == NULL)
+		context->reason = reason;
+}
+
 /* Remove what does not bear on the contents: ORDER BY, and columns for it */
 static void
 drop_order(Query *query)
 {
 	List	   *kept = NIL;
 
+	if (mvr_normalize_is_keyed(query))
+		return;
 	query->sortClause = NIL;
 	foreach_ptr(TargetEntry, tle, query->targetList)
 	{
-		if (!tle->resjunk || tle->ressortgroupref != 0)
-			kept = lappend(kept, tle);
-	}
-	if (!mvr_normalize_is_grouped(query))
-	{
-		kept = NIL;
-		foreach_ptr(TargetEntry, tle, query->targetList)
+		if (!mvr_normalize_is_grouped(query))
 		{
 			if (tle->resjunk)
 				continue;
 			tle->ressortgroupref = 0;
-			kept = lappend(kept, tle);
 		}
+		else if (tle->resjunk && tle->ressortgroupref == 0)
+			continue;
+		kept = lappend(kept, tle);
 	}
 	query->targetList = kept;
 }
 
-/* Normalize the subqueries of a query, and pull up the simple ones */
-static char *
-normalize_from_items(Query **query)
+/* A range table entry that reads stage "number", whose query this is */
+static RangeTblEntry *
+make_stage_rte(Query *query, int number)
 {
-	List	   *items = (*query)->jointree->fromlist;
-	char	   *reason = NULL;
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	List	   *names = NIL;
 
-	foreach_ptr(RangeTblRef, ref, items)
+	rte->rtekind = RTE_NAMEDTUPLESTORE;
+	rte->enrname = psprintf("stage %d", number);
+	rte->enrtuples = 1000;
+	foreach_ptr(TargetEntry, tle, query->targetList)
 	{
-		RangeTblEntry *rte = rt_fetch(ref->rtindex, (*query)->rtable);
+		Node	   *expr = (Node *) tle->expr;
 
-		if (rte->rtekind == RTE_SUBQUERY)
-		{
-			reason = mvr_normalize_query(&rte->subquery);
-			if (reason)
-				return reason;
-			if (is_simple_subquery(rte) && rte->securityQuals == NIL)
-			{
-				*query = pull_up_subquery(*query, ref->rtindex);
-				continue;
-			}
-		}
-		reason = refuse_from_item(rte);
-		if (reason)
-			return reason;
+		if (tle->resjunk)
+			continue;
+		rte->coltypes = lappend_oid(rte->coltypes, exprType(expr));
+		rte->coltypmods = lappend_int(rte->coltypmods, exprTypmod(expr));
+		rte->colcollations = lappend_oid(rte->colcollations, exprCollation(expr));
+		names = lappend(names, makeString(pstrdup(tle->resname ? tle->resname : "")));
 	}
-	return NULL;
+	rte->eref = makeAlias(rte->enrname, names);
+	rte->inFromCl = true;
+	return rte;
 }
 
-/* Entries that no FROM item names stand for nothing, but for their rights */
+/* Targets that are seen come first, numbered, as a table's columns would */
 static void
-blank_unused_rtes(Query *query)
+sort_targets(Query *query)
 {
-	Bitmapset  *used = NULL;
+	List	   *seen = NIL;
+	List	   *junk = NIL;
 
-	foreach_ptr(RangeTblRef, ref, query->jointree->fromlist)
-		used = bms_add_member(used, ref->rtindex);
-	for (int rti = 1; rti <= list_length(query->rtable); rti++)
+	foreach_ptr(TargetEntry, tle, query->targetList)
 	{
-		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
-
-		if (!bms_is_member(rti, used) && !mvr_compat_has_perms(rte))
-			blank_rte(rte);
+		if (tle->resjunk)
+			junk = lappend(junk, tle);
+		else
+			seen = lappend(seen, tle);
 	}
+	query->targetList = list_concat(seen, junk);
+	for (int i = 0; i < list_length(query->targetList); i++)
+		((TargetEntry *) list_nth(query->targetList, i))->resno = i + 1;
 }
 
 /*
- * Give the arms of a set operation the types of its columns.  The parser
- * leaves that to the planner.
+ * Make a normalized query one of its own in the list, unless there is one like
+ * it, and return a query that reads it.
  */
-static void
-coerce_arms(Query *query, Node *node, SetOperationStmt *top)
+static Query *
+make_stage(Query *query, Context *context)
 {
-	ListCell   *lc;
+	Query	   *outer = mvr_tree_make_select();
+	int			number = 0;
+	int			n = 0;
 
-	if (IsA(node, SetOperationStmt))
+	sort_targets(query);
+	foreach_ptr(Query, other, context->stages)
 	{
-		coerce_arms(query, ((SetOperationStmt *) node)->larg, top);
-		coerce_arms(query, ((SetOperationStmt *) node)->rarg, top);
-		return;
+		n++;
+		if (number == 0 && equal(other, query))
+			number = n;
 	}
-	lc = list_head(top->colTypes);
-	foreach_ptr(TargetEntry, tle,
-				rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable)->subquery->targetList)
+	if (number == 0)
 	{
-		if (tle->resjunk || lc == NULL)
+		context->stages = lappend(context->stages, query);
+		number = list_length(context->stages);
+	}
+	mvr_tree_append_from(outer, make_stage_rte(query, number));
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		if (!tle->resjunk)
+			mvr_tree_append_target(outer, (Expr *) makeVarFromTargetEntry(1, tle),
+								   tle->resname);
+	return outer;
+}
+
+/* ----------
+ * FROM items
+ * ----------
+ */
+
+static void
+collect_linear(Node *node, Bitmapset **linear)
+{
+	if (IsA(node, RangeTblRef))
+		*linear = bms_add_member(*linear, ((RangeTblRef *) node)->rtindex);
+	else if (IsA(node, FromExpr))
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			collect_linear(item, linear);
+	}
+	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
+	{
+		collect_linear(((JoinExpr *) node)->larg, linear);
+		collect_linear(((JoinExpr *) node)->rarg, linear);
+	}
+	else
+		collect_linear(((JoinExpr *) node)->larg, linear);
+}
+
+/* The items whose rows nothing makes NULL, in the order of their numbers */
+Bitmapset *
+mvr_normalize_list_linear(Query *query)
+{
+	Bitmapset  *linear = NULL;
+
+	collect_linear((Node *) query->jointree, &linear);
+	return linear;
+}
+
+/* Normalize the subqueries in FROM, and pull up the simple ones */
+static Query *
+normalize_from_items(Query *query, Context *context)
+{
+	Bitmapset  *used = mvr_tree_list_rtis((Node *) query->jointree);
+	int			rti = -1;
+
+	while ((rti = bms_next_member(used, rti)) >= 0 && context->reason == NULL)
+	{
+		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+
+		if (rte->rtekind == RTE_SUBQUERY)
+		{
+			bool		is_correlated = mvr_tree_is_correlated(rte->subquery);
+
+			rte->lateral = is_correlated;
+			rte->subquery = normalize_level(rte->subquery, is_correlated ?
+											ROLE_DEPENDENT : ROLE_ITEM, context);
+			if (context->reason)
+				return query;
+			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
+												   rte->eref->aliasname)->eref;
+			if (is_simple_subquery(rte) &&
+				bms_is_member(rti, mvr_normalize_list_linear(query)))
+			{
+				query = pull_up_subquery(query, rti);
+				continue;
+			}
+		}
+		if (refuse_from_item(rte))
+			refuse(context, refuse_from_item(rte));
+	}
+	return query;
+}
+
+/* Normalize the arms of UNION ALL, which are its range table */
+static Query *
+normalize_arms(Query *query, Context *context)
+{
+	foreach_ptr(RangeTblEntry, rte, query->rtable)
+	{
+		bool		is_correlated;
+
+		if (rte->rtekind != RTE_SUBQUERY || context->reason)
 			continue;
-		if (exprType((Node *) tle->expr) != lfirst_oid(lc))
-			tle->expr = (Expr *) coerce_to_common_type(NULL, (Node *) tle->expr,
-													   lfirst_oid(lc), "UNION");
-		lc = lnext(top->colTypes, lc);
+		is_correlated = mvr_tree_is_correlated(rte->subquery);
+		rte->subquery = normalize_level(rte->subquery, is_correlated ?
+										ROLE_DEPENDENT : ROLE_ITEM, context);
+	}
+	return query;
+}
+
+/* ----------
+ * Subqueries in expressions
+ * ----------
+ */
+
+static bool
+normalize_sublinks(Node *node, Context *context)
+{
+	if (node == NULL || context->reason)
+		return false;
+	if (IsA(node, SubLink))
+	{
+		SubLink    *link = (SubLink *) node;
+		Query	   *query = castNode(Query, link->subselect);
+
+		link->subselect = (Node *)
+			normalize_level(query, mvr_tree_is_correlated(query) ?
+							ROLE_DEPENDENT : ROLE_ITEM, context);
+		return normalize_sublinks(link->testexpr, context);
+	}
+	/* other levels see to their own */
+	if (IsA(node, Query))
+		return false;
+	return expression_tree_walker(node, normalize_sublinks, context);
+}
+
+static void
+normalize_expressions(Query *query, Context *context)
+{
+	if (!query->hasSubLinks)
+		return;
+	normalize_sublinks((Node *) query->targetList, context);
+	normalize_sublinks((Node *) query->jointree, context);
+	normalize_sublinks(query->havingQual, context);
+	normalize_sublinks(query->limitCount, context);
+	normalize_sublinks(query->limitOffset, context);
+	normalize_sublinks((Node *) query->windowClause, context);
+	foreach_ptr(RangeTblEntry, rte, query->rtable)
+	{
+		normalize_sublinks((Node *) rte->functions, context);
+		normalize_sublinks((Node *) rte->values_lists, context);
+		normalize_sublinks((Node *) rte->tablefunc, context);
 	}
 }
 
-/* Normalize the arms of a UNION [ALL], which are its range table */
-static char *
-normalize_arms(Query *query)
-{
-	if (mvr_normalize_is_union(query->setOperations, false))
-		coerce_arms(query, query->setOperations,
-					(SetOperationStmt *) query->setOperations);
-	foreach_ptr(RangeTblEntry, rte, query->rtable)
-	{
-		char	   *reason;
+/* ----------
+ * One level
+ * ----------
+ */
 
-		if (rte->rtekind != RTE_SUBQUERY)
-			continue;
-		reason = mvr_normalize_query(&rte->subquery);
-		if (reason == NULL)
-			reason = refuse_from_item(rte);
-		if (reason)
-			return reason;
-	}
-	return NULL;
+/* FROM, WHERE and expressions of a level that has no set operation */
+static Query *
+normalize_input(Query *query, Context *context)
+{
+	mvr_desugar_right_joins(query, (Node *) query->jointree);
+	query = mvr_desugar_full_joins(query);
+	query->jointree = castNode(FromExpr, flatten_join((Node *) query->jointree));
+	mvr_tree_blank_unused(query);
+	query = expand_virtual_columns(query);
+	normalize_expressions(query, context);
+	if (context->reason)
+		return query;
+	query = normalize_from_items(query, context);
+	if (context->reason)
+		return query;
+	mvr_tree_blank_unused(query);
+	if (refuse_vars(query))
+		refuse(context, refuse_vars(query));
+	return query;
 }
 
 /*
  * Bring a query level, and those below, to the form described at the top of
- * the file.  Returns the reason if that cannot be done; the query is then in
- * no state to be used.
+ * the file.  On failure the context has a reason, and the query is in no state
+ * to be used.
  */
-char *
-mvr_normalize_query(Query **query)
+static Query *
+normalize_level(Query *query, Role role, Context *context)
 {
-	Query	   *q = *query;
-	List	   *from = NIL;
-	List	   *quals = NIL;
-	char	   *reason = refuse_clause(q);
-
-	if (reason)
-		return reason;
-	inline_ctes(q);
-	drop_order(q);
-	if (q->setOperations)
-		return normalize_arms(q);
-
-	flatten_aliases(q);
-	reason = flatten_join((Node *) q->jointree, &from, &quals);
-	if (reason)
-		return reason;
-	q->jointree = makeFromExpr(from, and_quals(quals));
-	q = expand_virtual_columns(q);
-	reason = normalize_from_items(&q);
-	if (reason == NULL)
+	check_stack_depth();
+	if (refuse_clause(query))
+		refuse(context, refuse_clause(query));
+	if (context->reason)
+		return query;
+	inline_ctes(query);
+	if (query->setOperations == NULL)
+		flatten_aliases(query);
+	if (role != ROLE_DEPENDENT)
 	{
-		blank_unused_rtes(q);
-		reason = refuse_vars(q);
+		query = mvr_layers_split(query);
+		if (query->setOperations)
+			query = mvr_desugar_set_operations(query);
+		else if (query->groupingSets)
+		{
+			char	   *reason = NULL;
+
+			query = mvr_desugar_grouping_sets(query, &reason);
+			if (query == NULL)
+				refuse(context, reason);
+		}
 	}
-	*query = q;
-	return reason;
+	if (context->reason)
+		return query;
+	if (role != ROLE_DEPENDENT)
+	{
+		context->has_lost_order |= role == ROLE_ITEM && query->sortClause;
+		drop_order(query);
+	}
+	if (query->setOperations)
+		return normalize_arms(query, context);
+	query = normalize_input(query, context);
+	if (context->reason || role == ROLE_DEPENDENT)
+		return query;
+	if (mvr_normalize_is_keyed(query) ||
+		(mvr_normalize_is_grouped(query) && role == ROLE_ITEM))
+		query = make_stage(query, context);
+	return query;
+}
+
+/*
+ * Does something depend on the order in which rows come?  SQL does not say that
+ * a subquery's ORDER BY counts outside of it, but it does as long as nothing
+ * comes between; here something does.
+ */
+static bool
+order_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Aggref))
+	{
+		Aggref	   *agg = (Aggref *) node;
+		const char *name = get_func_name(agg->aggfnoid);
+
+		if (agg->aggorder == NIL && agg->aggdistinct == NIL &&
+			(agg->aggfnoid >= FirstUnpinnedObjectId || name == NULL ||
+			 strncmp(name, "array_agg", 9) == 0 || strncmp(name, "string_agg", 10) == 0 ||
+			 strncmp(name, "json", 4) == 0 || strncmp(name, "xmlagg", 6) == 0 ||
+			 strcmp(name, "any_value") == 0))
+			return true;
+	}
+	if (IsA(node, WindowClause) && ((WindowClause *) node)->orderClause == NIL)
+		return true;
+	if (IsA(node, Query))
+	{
+		Query	   *query = (Query *) node;
+
+		if ((query->limitCount || query->limitOffset || query->hasDistinctOn) &&
+			query->sortClause == NIL)
+			return true;
+		return query_tree_walker(query, order_walker, context, 0);
+	}
+	return expression_tree_walker(node, order_walker, context);
+}
+
+/*
+ * A view's query, which is modified, as a list of normalized ones, of which
+ * the last is the view's own; or NIL, and the reason in *reason.
+ */
+List *
+mvr_normalize_query(Query *query, char **reason)
+{
+	Context		context = {NIL, false, NULL};
+
+	query = normalize_level(query, ROLE_VIEW, &context);
+	context.stages = lappend(context.stages, query);
+	if (context.has_lost_order && order_walker((Node *) context.stages, NULL))
+		refuse(&context, "the result depends on the order of a subquery");
+	*reason = context.reason;
+	return context.reason ? NIL : context.stages;
 }

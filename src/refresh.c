@@ -3,7 +3,8 @@
  *		The one entry: lock, look, choose, run, record.
  *
  * A refresh is
- *	1. lock the view (no second refresh; readers go on)
+ *	1. lock the view (no second refresh; readers go on), and the tracked views
+ *	   that it stands on, which are refreshed before it
  *	2. as its owner, analyze its query, which locks the base tables
  *	3. if it is to be tracked and is not (rightly), arm capture
  *	4. take the snapshot that everything is read with
@@ -44,6 +45,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -62,6 +65,7 @@ typedef enum RefreshMode
 typedef struct Refresh
 {
 	RefreshMode requested;
+	Oid			view_oid;
 	Relation	view;
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
@@ -103,13 +107,35 @@ is_being_written(Oid relid)
 }
 
 /*
+ * Was a relation's pg_class row written by a transaction that the active
+ * snapshot does not see?  A rebuild or TRUNCATE does so, and leaves rows, or
+ * none, for every snapshot.  So do some other commands; then there is a
+ * serialization failure, or a recomputation, without need.
+ */
+static bool
+is_relation_newer(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	TransactionId xmin;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
+		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
+}
+
+/*
  * A refresh called by a statement that is writing a base table sees rows whose
- * triggers have not fired yet.  So it recomputes, and leaves no frontier.
+ * triggers have not fired yet.  So it recomputes, and leaves no frontier.  A
+ * base table that was truncated after the snapshot was taken looks empty in it,
+ * and that is in no change log that the snapshot sees.
  */
 static char *
-find_base_being_written(MvrTracked *tracked)
+find_base_fault(Refresh *refresh)
 {
-	foreach_ptr(MvrSource, source, tracked->sources)
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
 	{
 		List	   *members = list_make1_oid(source->base);
 		ListCell   *lc;
@@ -117,9 +143,21 @@ find_base_being_written(MvrTracked *tracked)
 		if (has_subclass(source->base))
 			members = find_all_inheritors(source->base, AccessShareLock, NULL);
 		foreach(lc, members)
-			if (is_being_written(lfirst_oid(lc)))
+		{
+			Oid			member = lfirst_oid(lc);
+
+			/* what a view below holds is written before this one is refreshed */
+			if (get_rel_relkind(member) == RELKIND_MATVIEW)
+				continue;
+			refresh->may_store = false;
+			if (is_being_written(member))
 				return psprintf("a statement that writes \"%s\" is still running",
-								get_rel_name(lfirst_oid(lc)));
+								get_rel_name(member));
+			if (IsolationUsesXactSnapshot() && is_relation_newer(member))
+				return psprintf("\"%s\" was rewritten after the transaction took its snapshot",
+								get_rel_name(member));
+			refresh->may_store = true;
+		}
 	}
 	return NULL;
 }
@@ -148,25 +186,6 @@ raise_serialization_failure(Refresh *refresh)
 }
 
 /*
- * Was the view's pg_class row written by a transaction that the active snapshot
- * does not see?  A rebuild does so, and leaves rows that every snapshot sees.
- * So do some other commands; then the caller is refused without need.
- */
-static bool
-is_view_newer(Oid view)
-{
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
-	TransactionId xmin;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", view);
-	xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	ReleaseSysCache(tuple);
-	return TransactionIdIsNormal(xmin) && !TransactionIdIsCurrentTransactionId(xmin) &&
-		XidInMVCCSnapshot(xmin, GetActiveSnapshot());
-}
-
-/*
  * A snapshot taken before the last refresh knows less than the view.  Without
  * a frontier to ask, ask the view's files and rows.
  */
@@ -183,7 +202,7 @@ check_snapshot(Refresh *refresh)
 	if (RelationIsPopulated(refresh->view) &&
 		(tracked == NULL || !tracked->frontier.valid ||
 		 tracked->file != mvr_view_get_file(tracked->view)) &&
-		(is_view_newer(RelationGetRelid(refresh->view)) ||
+		(is_relation_newer(RelationGetRelid(refresh->view)) ||
 		 !mvr_diff_is_current(refresh->view)))
 		raise_serialization_failure(refresh);
 }
@@ -202,13 +221,12 @@ static char *
 find_contents_fault(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
-	char	   *reason = find_base_being_written(tracked);
+	bool		may_store = refresh->may_store;
+	char	   *reason = find_base_fault(refresh);
 
+	refresh->may_store &= may_store;
 	if (reason)
-	{
-		refresh->may_store = false;
 		return reason;
-	}
 	if (!tracked->frontier.valid)
 		return refresh->reason ? refresh->reason :
 			"what the view has consumed is not known";
@@ -222,8 +240,7 @@ find_contents_fault(Refresh *refresh)
 		return reason;
 	if (tracked->file != mvr_view_get_file(tracked->view))
 		return "the contents were written by another command";
-	if (refresh->stage->strategy == MVR_GROUPS &&
-		!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(tracked->state)))
+	if (!mvr_inner_has_states(refresh->stage, tracked))
 		return "the state table is gone";
 	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(lookup_row_index(refresh)))
 		return "the index that finds rows is gone";
@@ -243,6 +260,8 @@ read_deltas(Refresh *refresh)
 		MvrDelta   *delta = mvr_change_log_read(base, source,
 												&refresh->tracked->frontier, &marked);
 
+		if (delta->nrows > 0 && !marked)
+			mvr_identify_prepare(base, refresh->stage, delta);
 		table_close(base, NoLock);
 		refresh->changes += delta->nrows;
 		refresh->nread += delta->nread;
@@ -339,21 +358,19 @@ add_counts(Refresh *refresh, MvrHeap *view)
 	refresh->deleted += view->deleted;
 }
 
-/* A new, empty state table for a tracked view by groups; else NULL */
+/*
+ * New states for the stages of a tracked view.  Returns that of the view's own,
+ * still empty, if it is by groups; else NULL.
+ */
 static MvrHeap *
-renew_state(Refresh *refresh)
+renew_states(Refresh *refresh)
 {
-	MvrTracked *tracked = refresh->tracked;
-
-	if (tracked == NULL)
+	if (refresh->tracked == NULL)
 		return NULL;
-	mvr_heap_drop(tracked->state);
-	tracked->state = InvalidOid;
+	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked);
 	if (refresh->stage->strategy != MVR_GROUPS)
 		return NULL;
-	tracked->state = mvr_heap_create_state(refresh->view,
-										   mvr_analyze_build_state_desc(refresh->stage));
-	return mvr_heap_open(tracked->state, RowExclusiveLock);
+	return mvr_heap_open(refresh->stage->state, RowExclusiveLock);
 }
 
 /* Close the state after it was filled, and index it */
@@ -364,7 +381,7 @@ finish_state(Refresh *refresh, MvrHeap *state)
 		return;
 	mvr_heap_close(state);
 	CommandCounterIncrement();
-	mvr_heap_create_state_index(refresh->tracked->state);
+	mvr_heap_create_state_indexes(refresh->stage->state, 0);
 }
 
 /*
@@ -388,7 +405,7 @@ run_diff(Refresh *refresh)
 
 	refresh->mode = "diff";
 	CommandCounterIncrement();
-	state = renew_state(refresh);
+	state = renew_states(refresh);
 	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
 	mvr_diff_write(refresh->stage, view, state);
 	add_counts(refresh, view);
@@ -441,13 +458,13 @@ run_rebuild(Refresh *refresh, bool wait)
 	RebuildContext context = {0};
 	Oid			new_index;
 
-	context.state = renew_state(refresh);
+	context.state = renew_states(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
 		mvr_stage_run_groups(refresh->stage, rebuild_group, &context);
 	else
-		mvr_run_query(mvr_run_query_plan(copyObject(refresh->stage->query), true), NULL,
-					  rebuild_row, &context);
+		mvr_run_query(mvr_run_query_plan(mvr_delta_query_build_all(refresh->stage), true),
+					  NULL, rebuild_row, &context);
 	finish_state(refresh, context.state);
 	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
@@ -483,33 +500,28 @@ run_recompute(Refresh *refresh)
 		run_rebuild(refresh, true);
 }
 
-static Query *
-build_delta_query(Refresh *refresh)
-{
-	return refresh->stage->strategy == MVR_ROWS ?
-		mvr_delta_query_build_rows(refresh->stage, refresh->deltas) :
-		mvr_delta_query_build_groups(refresh->stage, refresh->deltas);
-}
-
-/* Apply the deltas; false if the view did not hold what they say it held */
+/* Apply the deltas to the view's own stage; false if they did not fit */
 static bool
-apply_deltas(Refresh *refresh, PlannedStmt *plan)
+apply_to_view(Refresh *refresh, List *deltas)
 {
+	MvrStage   *stage = refresh->stage;
 	MvrHeap    *view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	PlannedStmt *plan;
 	bool		fits;
 
-	if (refresh->stage->strategy == MVR_ROWS)
+	if (stage->strategy == MVR_ROWS)
 	{
+		plan = mvr_run_query_plan(mvr_delta_query_build_rows(stage, deltas), true);
 		mvr_heap_set_index(view, lookup_row_index(refresh));
-		fits = mvr_stage_apply_rows(refresh->stage, plan, view, refresh->deltas);
+		fits = mvr_stage_apply_rows(stage, plan, view, deltas);
 	}
 	else
 	{
-		MvrHeap    *state = mvr_heap_open(refresh->tracked->state, RowExclusiveLock);
-		List	   *indexes = RelationGetIndexList(state->rel);
+		MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
 
-		mvr_heap_set_index(state, linitial_oid(indexes));
-		fits = mvr_stage_apply_groups(refresh->stage, plan, view, state, refresh->deltas);
+		plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, deltas), false);
+		mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
+		fits = mvr_stage_apply_groups(stage, plan, view, state, deltas, NULL);
 		mvr_heap_close(state);
 	}
 	add_counts(refresh, view);
@@ -517,26 +529,160 @@ apply_deltas(Refresh *refresh, PlannedStmt *plan)
 	return fits;
 }
 
+/* ----------
+ * Is it worth it?
+ * ----------
+ */
+
+/*
+ * What the planner thinks a stage costs: its delta, and what has to be computed
+ * anew.  Sets the number of rows that come out.
+ */
+static double
+estimate_stage(MvrStage *stage, List *deltas, double *nrows)
+{
+	PlannedStmt *plan = mvr_run_query_plan(stage->strategy == MVR_ROWS ?
+										   mvr_delta_query_build_rows(stage, deltas) :
+										   mvr_delta_query_build_groups(stage, deltas), false);
+	double		cost = plan->planTree->total_cost;
+
+	*nrows = plan->planTree->plan_rows;
+	if (stage->strategy == MVR_KEYS || (stage->strategy == MVR_GROUPS && !stage->is_merged))
+	{
+		MvrStageKey *key = mvr_stage_key_begin(stage);
+
+		plan = mvr_run_query_plan(mvr_delta_query_build_contents(stage, key->desc, "wanted",
+																*nrows, false), false);
+		cost += plan->planTree->total_cost;
+		*nrows = plan->planTree->plan_rows;
+	}
+	return cost;
+}
+
 /* Would a rebuild cost less than applying the deltas? */
 static bool
-is_rebuild_cheaper(Refresh *refresh, PlannedStmt *delta)
+is_rebuild_cheaper(Refresh *refresh)
 {
 	PlannedStmt *full = mvr_run_query_plan(copyObject(refresh->stage->query), true);
+	List	   *deltas = list_copy(refresh->deltas);
+	double		delta_cost = 0;
+	double		full_cost;
+	double		nrows;
 
+	foreach_ptr(MvrStage, stage, refresh->stage->inner)
+	{
+		MvrDelta   *guess;
+
+		if (!mvr_delta_query_has_changed(stage, deltas))
+			continue;
+		delta_cost += estimate_stage(stage, deltas, &nrows);
+		/* a row goes for each that appears */
+		guess = mvr_stage_make_delta(stage);
+		guess->nrows = 2 * nrows;
+		deltas = lappend(deltas, guess);
+	}
 	/* what is written: an index search and an update, against an append */
-	double		delta_cost = delta->planTree->total_cost +
-		delta->planTree->plan_rows * 3 * random_page_cost * 0.1;
-	double		full_cost = full->planTree->total_cost +
+	delta_cost += estimate_stage(refresh->stage, deltas, &nrows);
+	delta_cost += nrows * 3 * random_page_cost * 0.1;
+	full_cost = full->planTree->total_cost +
 		full->planTree->plan_rows * (cpu_tuple_cost * 4);
-
 	return full_cost < delta_cost;
+}
+
+/* ----------
+ * Applying the changes
+ * ----------
+ */
+
+/* Apply the deltas of base tables to all stages; false if one did not fit */
+static bool
+apply_deltas(Refresh *refresh)
+{
+	List	   *deltas = list_copy(refresh->deltas);
+	int			nbases = list_length(deltas);
+	bool		fits = mvr_inner_apply(refresh->stage, &deltas);
+
+	if (fits && mvr_delta_query_has_changed(refresh->stage, deltas))
+		fits = apply_to_view(refresh, deltas);
+	mvr_change_log_end_read(list_copy_tail(deltas, nbases));
+	return fits;
+}
+
+/*
+ * Can a delta query see rows together that never were there together?  It
+ * reads one table as it is and another as it was.  Then an expression may fail
+ * that never does in the view's query.
+ */
+static bool
+can_mix_states(Refresh *refresh)
+{
+	foreach_ptr(MvrUse, use, refresh->stage->uses)
+		if (use->is_dependent)
+			return true;
+	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
+}
+
+/* Is this an error of the data, and not of the server or the session? */
+static bool
+is_data_error(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
+		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* PL/pgSQL RAISE */
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Apply the deltas.  An error of the data ends a subtransaction only; a
+ * recomputation then finds out whether the view's query fails too.  Returns
+ * NULL, or the reason why the view must be recomputed.
+ */
+static char *
+try_apply_deltas(Refresh *refresh)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = "the contents did not fit the changes";
+
+	if (!can_mix_states(refresh))
+		return apply_deltas(refresh) ? NULL : reason;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (apply_deltas(refresh))
+			reason = NULL;
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_data_error(error->sqlerrcode))
+			ReThrowError(error);
+		reason = psprintf("the changes could not be computed: %s", error->message);
+	}
+	PG_END_TRY();
+	return reason;
 }
 
 static void
 run_incremental(Refresh *refresh)
 {
 	char	   *reason = find_contents_fault(refresh);
-	PlannedStmt *plan;
 
 	if (reason == NULL)
 		reason = read_deltas(refresh);
@@ -551,20 +697,17 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
-	plan = mvr_run_query_plan(build_delta_query(refresh),
-							  refresh->stage->strategy == MVR_ROWS);
-	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh, plan))
+	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
+	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
 		run_concurrent(refresh);
 		return;
 	}
 	refresh->mode = "incremental";
-	if (!apply_deltas(refresh, plan))
-	{
-		refresh->reason = "the contents did not fit the changes";
+	refresh->reason = try_apply_deltas(refresh);
+	if (refresh->reason)
 		run_diff(refresh);
-	}
 }
 
 static void
@@ -628,19 +771,13 @@ record_refresh(Refresh *refresh)
  * ----------
  */
 
+/* Steps 2 and 3, as the view's owner */
 static void
-run_refresh(Oid view, Refresh *refresh)
+prepare_refresh(Refresh *refresh)
 {
 	Oid			userid;
 	int			context;
-	int			level;
-
-	mvr_view_check_may_write("matview.refresh()");
-	refresh->started = GetCurrentTimestamp();
-	refresh->view = mvr_view_open(view, refresh->requested == REFRESH_FULL ?
-										  AccessExclusiveLock : ExclusiveLock);
-	mvr_view_check_unused(refresh->view);
-	level = mvr_view_become_owner(refresh->view, &userid, &context);
+	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	mvr_run_query_check_rights(refresh->stage->query);
@@ -648,18 +785,97 @@ run_refresh(Oid view, Refresh *refresh)
 									   refresh->requested == REFRESH_INCREMENTAL,
 									   userid);
 	refresh->may_store = can_store_frontier(refresh);
+	mvr_view_become_again(level, userid, context);
+}
 
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+/* Steps 5 to 7, as the view's owner; the active snapshot is set */
+static void
+execute_refresh(Refresh *refresh)
+{
+	Oid			userid;
+	int			context;
+	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
+
 	check_snapshot(refresh);
 	run_strategy(refresh);
 	mvr_change_log_end_read(refresh->deltas);
 	record_refresh(refresh);
-	PopActiveSnapshot();
-
 	mvr_view_become_again(level, userid, context);
-	relation_close(refresh->view, NoLock);
+}
+
+static int
+compare_by_oid(const ListCell *a, const ListCell *b)
+{
+	Oid			left = ((Refresh *) lfirst(a))->view_oid;
+	Oid			right = ((Refresh *) lfirst(b))->view_oid;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/*
+ * Lock the views to refresh.  In the order of their OIDs, so that two chains
+ * that share views cannot deadlock.
+ */
+static void
+open_views(List *refreshes)
+{
+	List	   *sorted = list_copy(refreshes);
+
+	list_sort(sorted, compare_by_oid);
+	foreach_ptr(Refresh, refresh, sorted)
+	{
+		refresh->view = mvr_view_open(refresh->view_oid, refresh->requested == REFRESH_FULL ?
+									  AccessExclusiveLock : ExclusiveLock);
+		mvr_view_check_unused(refresh->view);
+	}
+}
+
+/* The views that a view stands on, to be refreshed first, and the view itself */
+static List *
+list_refreshes(Refresh *refresh, bool with_sources)
+{
+	List	   *refreshes = NIL;
+	ListCell   *lc;
+
+	foreach(lc, with_sources ? mvr_chain_list(refresh->view_oid) : NIL)
+	{
+		Refresh    *source = palloc0(sizeof(Refresh));
+
+		source->requested = REFRESH_INCREMENTAL;
+		source->view_oid = lfirst_oid(lc);
+		source->started = refresh->started;
+		refreshes = lappend(refreshes, source);
+	}
+	return lappend(refreshes, refresh);
+}
+
+/*
+ * Refresh a view, and before it what it stands on, all with one snapshot.  Each
+ * sees what those before it have written.
+ */
+static void
+run_refresh(Refresh *refresh, bool with_sources)
+{
+	List	   *refreshes;
+
+	mvr_view_check_may_write("matview.refresh()");
+	refresh->started = GetCurrentTimestamp();
+	refreshes = list_refreshes(refresh, with_sources);
+	open_views(refreshes);
+	foreach_ptr(Refresh, one, refreshes)
+		prepare_refresh(one);
+
 	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach_ptr(Refresh, one, refreshes)
+	{
+		execute_refresh(one);
+		CommandCounterIncrement();
+		UpdateActiveSnapshotCommandId();
+	}
+	PopActiveSnapshot();
+	foreach_ptr(Refresh, one, refreshes)
+		relation_close(one->view, NoLock);
 }
 
 static Datum
@@ -682,13 +898,13 @@ build_result(FunctionCallInfo fcinfo, Oid view, Refresh *refresh)
 }
 
 static Datum
-refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode)
+refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode, bool with_sources)
 {
-	Oid			view = mvr_view_get_argument(fcinfo);
 	Refresh		refresh = {.requested = mode};
 
-	run_refresh(view, &refresh);
-	return build_result(fcinfo, view, &refresh);
+	refresh.view_oid = mvr_view_get_argument(fcinfo);
+	run_refresh(&refresh, with_sources);
+	return build_result(fcinfo, refresh.view_oid, &refresh);
 }
 
 static RefreshMode
@@ -717,7 +933,7 @@ parse_mode(const char *text)
 	pg_unreachable();
 }
 
-/* SQL: matview.refresh(view, mode) */
+/* SQL: matview.refresh(view, mode, with_sources) */
 Datum
 mvr_refresh(PG_FUNCTION_ARGS)
 {
@@ -727,26 +943,27 @@ mvr_refresh(PG_FUNCTION_ARGS)
 				errmsg("refresh mode must not be null"),
 				errdetail("Modes are auto, full, concurrent, incremental and diff."),
 				errhint("Leave the mode out for auto."));
-	return refresh_by_mode(fcinfo, parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	return refresh_by_mode(fcinfo, parse_mode(text_to_cstring(PG_GETARG_TEXT_PP(1))),
+						   PG_ARGISNULL(2) || PG_GETARG_BOOL(2));
 }
 
 /* SQL: matview.refresh_full(view) */
 Datum
 mvr_refresh_full(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_FULL);
+	return refresh_by_mode(fcinfo, REFRESH_FULL, true);
 }
 
 /* SQL: matview.refresh_concurrent(view) */
 Datum
 mvr_refresh_concurrent(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_CONCURRENT);
+	return refresh_by_mode(fcinfo, REFRESH_CONCURRENT, true);
 }
 
 /* SQL: matview.refresh_incremental(view) */
 Datum
 mvr_refresh_incremental(PG_FUNCTION_ARGS)
 {
-	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL);
+	return refresh_by_mode(fcinfo, REFRESH_INCREMENTAL, true);
 }

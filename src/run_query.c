@@ -75,8 +75,13 @@ mvr_run_query_environment(List *deltas)
 	QueryEnvironment *env = create_queryEnv();
 
 	foreach_ptr(MvrDelta, delta, deltas)
+	{
 		mvr_run_query_add_rows(env, delta->name, delta->desc, delta->rows,
 							   delta->nrows);
+		if (delta->places)
+			mvr_run_query_add_rows(env, delta->places_name, delta->places_desc,
+								   delta->places, delta->nplaces);
+	}
 	return env;
 }
 

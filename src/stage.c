@@ -30,23 +30,62 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
-#include "catalog/pg_type.h"
-#include "common/hashfn.h"
-#include "common/int.h"
 #include "executor/executor.h"
-#include "fmgr.h"
-#include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "optimizer/optimizer.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/numeric.h"
-#include "utils/typcache.h"
 
 #include "matview_refresh.h"
+
+/* ----------
+ * What an inner stage hands out
+ * ----------
+ */
+
+/* An empty delta of an inner stage */
+MvrDelta *
+mvr_stage_make_delta(MvrStage *stage)
+{
+	MvrDelta   *delta = palloc0(sizeof(MvrDelta));
+	int			natts = stage->desc->natts;
+
+	delta->stage = stage;
+	delta->base = stage->state;
+	delta->name = psprintf("delta of %u", stage->state);
+	delta->natts = natts;
+	delta->weight = natts + 1;
+	delta->place = natts + 2;
+	delta->desc = CreateTemplateTupleDesc(natts + 2);
+	delta->attmap = palloc(sizeof(AttrNumber) * Max(natts, 1));
+	for (int i = 1; i <= natts; i++)
+	{
+		TupleDescCopyEntry(delta->desc, i, stage->desc, i);
+		delta->attmap[i - 1] = i;
+	}
+	TupleDescInitEntry(delta->desc, delta->weight, "weight", INT4OID, -1, 0);
+	TupleDescInitEntry(delta->desc, delta->place, "place", TIDOID, -1, 0);
+	TupleDescFinalize(delta->desc);
+	delta->rows = tuplestore_begin_heap(true, false, work_mem);
+	return delta;
+}
+
+/* "place" is where the state row of a row that appeared stands, else NULL */
+void
+mvr_stage_put_delta(MvrDelta *delta, TupleTableSlot *row, int weight, ItemPointer place)
+{
+	Datum	   *values = palloc(sizeof(Datum) * delta->desc->natts);
+	bool	   *nulls = palloc(sizeof(bool) * delta->desc->natts);
+
+	slot_getsomeattrs(row, delta->natts);
+	memcpy(values, row->tts_values, sizeof(Datum) * delta->natts);
+	memcpy(nulls, row->tts_isnull, sizeof(bool) * delta->natts);
+	values[delta->weight - 1] = Int32GetDatum(weight);
+	nulls[delta->weight - 1] = false;
+	values[delta->place - 1] = PointerGetDatum(place);
+	nulls[delta->place - 1] = (place == NULL);
+	tuplestore_putvalues(delta->rows, delta->desc, values, nulls);
+	delta->nrows++;
+	pfree(values);
+	pfree(nulls);
+}
 
 /* ----------
  * By rows
@@ -174,25 +213,16 @@ mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 }
 
 /* ----------
- * Group keys
+ * By groups
  * ----------
  */
-
-typedef struct KeySupport
-{
-	MvrGroupKey *key;
-	FmgrInfo	equals;
-	FmgrInfo   *hash;			/* extended hash function of the type, or NULL */
-	int16		typlen;
-	bool		typbyval;
-} KeySupport;
 
 typedef struct GroupWriter
 {
 	const MvrStage *stage;
 	MemoryContext context;		/* where this lives */
 	int			nkeys;
-	KeySupport *keys;
+	MvrStageKey *key;
 	ExprContext *econtext;		/* output expressions scan a state row */
 	ExprState  *having;
 	ProjectionInfo *project;
@@ -200,96 +230,15 @@ typedef struct GroupWriter
 	TupleTableSlot *row;		/* virtual: its row in the view */
 
 	/* while a delta is applied */
-	MvrHeap    *view;
+	MvrHeap    *view;			/* NULL of an inner stage */
+	MvrDelta   *changes;		/* else: what an inner stage hands out */
+	ProjectionInfo *project_old;	/* its row so far ... */
+	TupleTableSlot *oldrow;		/* ... goes here */
 	MvrHeap    *state;
 	bool		fits;
 	Tuplestorestate *later;		/* states whose rows are inserted at the end */
-	TupleDesc	keydesc;
-	Tuplestorestate *wanted[2]; /* keys to recompute; [1] have NULLs */
-	int64		nwanted[2];
 	int64		nfound;			/* of the wanted ones */
 } GroupWriter;
-
-static void
-prepare_keys(GroupWriter *writer)
-{
-	int			n = 0;
-
-	writer->nkeys = list_length(writer->stage->keys);
-	writer->keys = palloc0(sizeof(KeySupport) * (writer->nkeys + 1));
-	writer->keydesc = CreateTemplateTupleDesc(Max(writer->nkeys, 1));
-	TupleDescInitEntry(writer->keydesc, 1, "none", INT4OID, -1, 0);
-	foreach_ptr(MvrGroupKey, key, writer->stage->keys)
-	{
-		KeySupport *support = &writer->keys[n++];
-		TypeCacheEntry *type = lookup_type_cache(key->type,
-												 TYPECACHE_HASH_EXTENDED_PROC_FINFO);
-
-		support->key = key;
-		fmgr_info(get_opcode(key->clause->eqop), &support->equals);
-		if (OidIsValid(type->hash_extended_proc))
-			support->hash = &type->hash_extended_proc_finfo;
-		support->typlen = type->typlen;
-		support->typbyval = type->typbyval;
-		TupleDescInitEntry(writer->keydesc, n, "key", key->type, key->typmod, 0);
-		TupleDescInitEntryCollation(writer->keydesc, n, key->collation);
-	}
-	TupleDescFinalize(writer->keydesc);
-}
-
-/*
- * Hash of a group's key, by the types' own hash functions, which agree with
- * their "=".  A type with none adds nothing, unless "=" compares images.
- */
-static int64
-hash_keys(GroupWriter *writer, TupleTableSlot *slot, int first)
-{
-	uint64		hash = 0;
-
-	for (int i = 0; i < writer->nkeys; i++)
-	{
-		KeySupport *support = &writer->keys[i];
-		bool		isnull;
-		Datum		value = slot_getattr(slot, first + i, &isnull);
-		uint64		one = 0;
-
-		if (isnull)
-			one = 1;
-		else if (support->hash)
-			one = DatumGetUInt64(FunctionCall2Coll(support->hash, support->key->collation,
-												   value, Int64GetDatum(0)));
-		else if (support->key->is_image_equal)
-		{
-			AttrNumber	attno = first + i;
-
-			one = mvr_zset_hash(slot, 1, &attno);
-		}
-		hash = hash_combine64(hash, one);
-	}
-	return (int64) hash;
-}
-
-static bool
-is_same_group(GroupWriter *writer, TupleTableSlot *a, int a_first,
-			  TupleTableSlot *b, int b_first)
-{
-	for (int i = 0; i < writer->nkeys; i++)
-	{
-		KeySupport *support = &writer->keys[i];
-		bool		a_null;
-		bool		b_null;
-		Datum		a_value = slot_getattr(a, a_first + i, &a_null);
-		Datum		b_value = slot_getattr(b, b_first + i, &b_null);
-
-		if (a_null != b_null)
-			return false;
-		if (!a_null &&
-			!DatumGetBool(FunctionCall2Coll(&support->equals, support->key->collation,
-											a_value, b_value)))
-			return false;
-	}
-	return true;
-}
 
 /* ----------
  * States and rows
@@ -306,16 +255,20 @@ begin_groups(const MvrStage *stage)
 	writer->stage = stage;
 	writer->context = CurrentMemoryContext;
 	writer->fits = true;
-	prepare_keys(writer);
+	writer->key = mvr_stage_key_begin(stage);
+	writer->nkeys = writer->key->nkeys;
 	writer->econtext = CreateStandaloneExprContext();
 	writer->next = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	writer->row = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
+	writer->oldrow = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
 	foreach_ptr(TargetEntry, tle, stage->outputs)
 		outputs = lappend(outputs,
 						  makeTargetEntry(expression_planner(copyObject(tle->expr)),
 										  tle->resno, tle->resname, false));
 	writer->project = ExecBuildProjectionInfo(outputs, writer->econtext, writer->row,
 											  NULL, desc);
+	writer->project_old = ExecBuildProjectionInfo(outputs, writer->econtext,
+												  writer->oldrow, NULL, desc);
 	if (stage->having)
 		writer->having = ExecInitQual(make_ands_implicit(expression_planner(copyObject(stage->having))),
 									  NULL);
@@ -325,9 +278,11 @@ begin_groups(const MvrStage *stage)
 static void
 end_groups(GroupWriter *writer)
 {
+	mvr_stage_key_end(writer->key);
 	FreeExprContext(writer->econtext, true);
 	ExecDropSingleTupleTableSlot(writer->next);
 	ExecDropSingleTupleTableSlot(writer->row);
+	ExecDropSingleTupleTableSlot(writer->oldrow);
 }
 
 /* The view's row for the state in writer->next, or NULL if it has none */
@@ -357,7 +312,7 @@ set_next_from_contents(GroupWriter *writer, TupleTableSlot *contents)
 
 	ExecClearTuple(next);
 	slot_getallattrs(contents);
-	next->tts_values[MVR_STATE_HASH - 1] = Int64GetDatum(hash_keys(writer, contents, 1));
+	next->tts_values[MVR_STATE_HASH - 1] = Int64GetDatum(mvr_stage_key_hash(writer->key, contents, 1));
 	next->tts_isnull[MVR_STATE_HASH - 1] = false;
 	next->tts_isnull[MVR_STATE_TID - 1] = true;
 	next->tts_values[MVR_STATE_COUNT - 1] = contents->tts_values[nkeys];
@@ -477,6 +432,51 @@ write_state(GroupWriter *writer, bool is_found, ItemPointer tid)
 		mvr_heap_update(state, &state->found->tts_tid, next);
 }
 
+/* The row that an inner stage has for a state, or NULL */
+static TupleTableSlot *
+build_old_row(GroupWriter *writer, TupleTableSlot *state)
+{
+	ExprContext *econtext = writer->econtext;
+
+	slot_getallattrs(state);
+	econtext->ecxt_scantuple = state;
+	if (writer->having && !ExecQual(writer->having, econtext))
+		return NULL;
+	return ExecProject(writer->project_old);
+}
+
+/* Hand out the change of a group's row, whose new state has been written */
+static void
+put_group_change(GroupWriter *writer, TupleTableSlot *old, TupleTableSlot *row,
+				 ItemPointer place)
+{
+	if (old && row && mvr_zset_is_same(old, row, writer->stage->desc->natts))
+		return;
+	if (old)
+		mvr_stage_put_delta(writer->changes, old, -1, NULL);
+	if (row)
+		mvr_stage_put_delta(writer->changes, row, 1, place);
+}
+
+static void
+write_inner_group(GroupWriter *writer, bool is_found)
+{
+	TupleTableSlot *old = is_found ? build_old_row(writer, writer->state->found) : NULL;
+	TupleTableSlot *row = build_row(writer);
+	ItemPointerData none;
+
+	/* what was projected may point into the state that is now overwritten */
+	if (old)
+		ExecMaterializeSlot(old);
+	if (row)
+		ExecMaterializeSlot(row);
+	ItemPointerSetInvalid(&none);
+	ItemPointerSetInvalid(&writer->next->tts_tid);
+	write_state(writer, is_found, &none);
+	put_group_change(writer, old, row, ItemPointerIsValid(&writer->next->tts_tid) ?
+					 &writer->next->tts_tid : &writer->state->found->tts_tid);
+}
+
 /*
  * Write the group in writer->next, whose old state has been found or not.
  *
@@ -486,9 +486,15 @@ write_state(GroupWriter *writer, bool is_found, ItemPointer tid)
 static void
 write_group(GroupWriter *writer, bool is_found)
 {
-	TupleTableSlot *row = build_row(writer);
+	TupleTableSlot *row;
 	ItemPointerData tid;
 
+	if (writer->view == NULL)
+	{
+		write_inner_group(writer, is_found);
+		return;
+	}
+	row = build_row(writer);
 	ItemPointerSetInvalid(&tid);
 	if (is_found)
 		get_view_row(writer->state, &tid);
@@ -512,7 +518,9 @@ remove_group(GroupWriter *writer)
 {
 	ItemPointerData tid;
 
-	if (get_view_row(writer->state, &tid))
+	if (writer->view == NULL)
+		put_group_change(writer, build_old_row(writer, writer->state->found), NULL, NULL);
+	else if (get_view_row(writer->state, &tid))
 		write_view_row(writer, &tid, NULL);
 	mvr_heap_delete(writer->state, &writer->state->found->tts_tid);
 }
@@ -526,241 +534,16 @@ find_group(GroupWriter *writer, TupleTableSlot *slot, int first, int64 hash)
 
 	mvr_heap_seek(writer->state, &value, &isnull);
 	while (mvr_heap_next(writer->state))
-		if (is_same_group(writer, writer->state->found, MVR_STATE_FIXED + 1, slot, first))
+		if (mvr_stage_key_is_same(writer->key, writer->state->found, MVR_STATE_FIXED + 1,
+								  slot, first))
 			return true;
 	return false;
-}
-
-/* ----------
- * Merging
- *
- * Each function takes the old value of a state column and what came and went,
- * any of which may be NULL, and sets the new value; or returns false if the
- * group must be recomputed.
- * ----------
- */
-
-typedef struct MaybeDatum
-{
-	Datum		value;
-	bool		isnull;
-} MaybeDatum;
-
-static int64
-int8_or_zero(MaybeDatum datum)
-{
-	return datum.isnull ? 0 : DatumGetInt64(datum.value);
-}
-
-static bool
-merge_int8(MaybeDatum old, MaybeDatum came, MaybeDatum went, MaybeDatum *result)
-{
-	int64		sum;
-
-	if (pg_add_s64_overflow(int8_or_zero(old), int8_or_zero(came), &sum) ||
-		pg_sub_s64_overflow(sum, int8_or_zero(went), &sum))
-		return false;
-	result->value = Int64GetDatum(sum);
-	result->isnull = false;
-	return true;
-}
-
-static bool
-is_special_numeric(MaybeDatum datum)
-{
-	return !datum.isnull && (numeric_is_nan(DatumGetNumeric(datum.value)) ||
-							 numeric_is_inf(DatumGetNumeric(datum.value)));
-}
-
-/* NaN and the infinities cannot be taken out of a sum again */
-static bool
-merge_numeric(MaybeDatum old, MaybeDatum came, MaybeDatum went, MaybeDatum *result)
-{
-	if (is_special_numeric(old) || is_special_numeric(came) || is_special_numeric(went))
-		return false;
-	*result = old;
-	if (!came.isnull)
-		result->value = old.isnull ? came.value :
-			DirectFunctionCall2(numeric_add, old.value, came.value);
-	if (old.isnull && came.isnull)
-		return false;
-	result->isnull = false;
-	if (!went.isnull)
-		result->value = DirectFunctionCall2(numeric_sub, result->value, went.value);
-	return true;
-}
-
-static bool
-merge_sum(MvrStateColumn *column, MaybeDatum count, MaybeDatum old,
-		  MaybeDatum came, MaybeDatum went, MaybeDatum *result)
-{
-	result->value = (Datum) 0;
-	result->isnull = true;
-	if (int8_or_zero(count) == 0)
-		return true;
-	if (column->aggregate->aggtype == INT8OID)
-		return merge_int8(old, came, went, result);
-	return merge_numeric(old, came, went, result);
-}
-
-/*
- * A sum shows as many decimal digits as the one of its values that has most.
- * If values went, that is certain only while all have the same scale.
- * "low" and "high" are the least and the greatest scale.
- */
-static bool
-merge_scales(MaybeDatum count, const MaybeDatum low[3], const MaybeDatum high[3],
-			 MaybeDatum *newlow, MaybeDatum *newhigh)
-{
-	newlow->isnull = newhigh->isnull = true;
-	newlow->value = newhigh->value = (Datum) 0;
-	if (int8_or_zero(count) == 0)
-		return true;
-	for (int i = 0; i < 2; i++)
-	{
-		if (low[i].isnull)
-			continue;
-		if (newlow->isnull || DatumGetInt32(low[i].value) < DatumGetInt32(newlow->value))
-			*newlow = low[i];
-		if (newhigh->isnull || DatumGetInt32(high[i].value) > DatumGetInt32(newhigh->value))
-			*newhigh = high[i];
-	}
-	if (low[2].isnull)
-		return true;
-	return !newlow->isnull &&
-		DatumGetInt32(newlow->value) == DatumGetInt32(newhigh->value) &&
-		DatumGetInt32(newlow->value) == DatumGetInt32(low[2].value) &&
-		DatumGetInt32(newlow->value) == DatumGetInt32(high[2].value);
-}
-
-/* The extremum stays, or what came is better, unless what went could be it */
-static bool
-merge_extremum(MvrStateColumn *column, MaybeDatum old, MaybeDatum came,
-			   MaybeDatum went, MaybeDatum *result)
-{
-	RegProcedure better = get_opcode(column->better);
-	Oid			collation = column->aggregate->inputcollid;
-
-	*result = old;
-	if (old.isnull ||
-		(!came.isnull &&
-		 DatumGetBool(OidFunctionCall2Coll(better, collation, came.value, old.value))))
-		*result = came;
-	if (went.isnull)
-		return true;
-	return !result->isnull &&
-		DatumGetBool(OidFunctionCall2Coll(better, collation, result->value, went.value));
-}
-
-static MaybeDatum
-get_column(TupleTableSlot *slot, AttrNumber attno)
-{
-	MaybeDatum	result;
-
-	result.value = slot_getattr(slot, attno, &result.isnull);
-	return result;
-}
-
-static const MaybeDatum null_datum = {(Datum) 0, true};
-
-/* The value of a state column before, what came, and what went */
-static void
-get_three(GroupWriter *writer, TupleTableSlot *delta, bool is_found, int index,
-		  MaybeDatum three[3])
-{
-	AttrNumber	attno = MVR_STATE_FIXED + writer->nkeys + index + 1;
-
-	three[0] = is_found ? get_column(writer->state->found, attno) : null_datum;
-	three[1] = get_column(delta, writer->nkeys + 2 + 2 * index);
-	three[2] = get_column(delta, writer->nkeys + 3 + 2 * index);
-}
-
-/* Merge the aggregates of a group into writer->next; false: recompute it */
-static bool
-merge_columns(GroupWriter *writer, TupleTableSlot *delta, bool is_found)
-{
-	Datum	   *values = writer->next->tts_values + MVR_STATE_FIXED + writer->nkeys;
-	bool	   *nulls = writer->next->tts_isnull + MVR_STATE_FIXED + writer->nkeys;
-	int			ncolumns = list_length(writer->stage->columns);
-
-	for (int i = 0; i < ncolumns; i++)
-	{
-		MvrStateColumn *column = list_nth(writer->stage->columns, i);
-		MaybeDatum	three[3];
-		MaybeDatum	result = null_datum;
-		MaybeDatum	count = null_datum;
-		bool		merged = false;
-
-		get_three(writer, delta, is_found, i, three);
-		if (column->merge == MVR_MERGE_SUM || column->merge == MVR_MERGE_SCALE)
-		{
-			count.value = values[column->count];
-			count.isnull = nulls[column->count];
-		}
-		switch (column->merge)
-		{
-			case MVR_MERGE_COUNT:
-				merged = merge_int8(three[0], three[1], three[2], &result);
-				break;
-			case MVR_MERGE_SUM:
-				merged = merge_sum(column, count, three[0], three[1], three[2], &result);
-				break;
-			case MVR_MERGE_EXTREMUM:
-				merged = merge_extremum(column, three[0], three[1], three[2], &result);
-				break;
-			case MVR_MERGE_SCALE:
-				{
-					/* least and greatest stand side by side */
-					MaybeDatum	high[3];
-					MaybeDatum	greatest;
-
-					get_three(writer, delta, is_found, i + 1, high);
-					merged = merge_scales(count, three, high, &result, &greatest);
-					values[i + 1] = greatest.value;
-					nulls[i + 1] = greatest.isnull;
-					break;
-				}
-			case MVR_MERGE_NONE:
-				break;
-		}
-		if (!merged)
-			return false;
-		values[i] = result.value;
-		nulls[i] = result.isnull;
-		if (column->merge == MVR_MERGE_SCALE)
-			i++;
-	}
-	return true;
 }
 
 /* ----------
  * Groups to recompute
  * ----------
  */
-
-/* Remember the keys of a group, those with NULLs apart from the others */
-static void
-want_group(GroupWriter *writer, TupleTableSlot *delta)
-{
-	int			kind = 0;
-
-	slot_getsomeattrs(delta, writer->nkeys);
-	for (int i = 0; i < writer->nkeys; i++)
-		if (delta->tts_isnull[i])
-			kind = 1;
-	writer->nwanted[kind]++;
-	if (writer->nkeys == 0)
-		return;
-	if (writer->wanted[kind] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(writer->context);
-
-		writer->wanted[kind] = tuplestore_begin_heap(true, false, work_mem);
-		MemoryContextSwitchTo(old);
-	}
-	tuplestore_putvalues(writer->wanted[kind], writer->keydesc, delta->tts_values,
-						 delta->tts_isnull);
-}
 
 static void
 write_recomputed(TupleTableSlot *contents, void *arg)
@@ -785,27 +568,28 @@ recompute_wanted(GroupWriter *writer)
 {
 	for (int kind = 0; kind < 2; kind++)
 	{
-		QueryEnvironment *env = create_queryEnv();
-		Query	   *query;
-
-		if (writer->nwanted[kind] == 0)
+		if (writer->key->nwanted[kind] == 0)
 			continue;
-		if (writer->wanted[kind])
-			mvr_run_query_add_rows(env, "wanted", writer->keydesc, writer->wanted[kind],
-								   writer->nwanted[kind]);
-		query = mvr_delta_query_build_contents(writer->stage, writer->keydesc, "wanted",
-											   writer->nwanted[kind], kind == 1);
 		writer->nfound = 0;
-		mvr_run_query(mvr_run_query_plan(query, false), env, write_recomputed, writer);
-		if (writer->nfound != writer->nwanted[kind])
+		mvr_stage_key_run_wanted(writer->key, kind, write_recomputed, writer);
+		if (writer->nfound != writer->key->nwanted[kind])
 			writer->fits = false;
 	}
 }
 
 /* ----------
- * By groups
+ * A delta of groups
  * ----------
  */
+
+static int64
+get_int8_or_zero(TupleTableSlot *slot, AttrNumber attno)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, attno, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
 
 /* Set the state of a touched group but for its aggregates; returns the count */
 static int64
@@ -815,8 +599,7 @@ set_next_from_delta(GroupWriter *writer, TupleTableSlot *delta, int64 hash,
 	TupleTableSlot *next = writer->next;
 	TupleTableSlot *keys = is_found ? writer->state->found : delta;
 	int			first = is_found ? MVR_STATE_FIXED : 0;
-	MaybeDatum	count = get_column(delta, writer->nkeys + 1);
-	int64		total = int8_or_zero(count);
+	int64		total = get_int8_or_zero(delta, writer->nkeys + 1);
 
 	ExecClearTuple(next);
 	slot_getsomeattrs(keys, first + writer->nkeys);
@@ -825,7 +608,7 @@ set_next_from_delta(GroupWriter *writer, TupleTableSlot *delta, int64 hash,
 	memcpy(next->tts_isnull + MVR_STATE_FIXED, keys->tts_isnull + first,
 		   sizeof(bool) * writer->nkeys);
 	if (is_found)
-		total += int8_or_zero(get_column(writer->state->found, MVR_STATE_COUNT));
+		total += get_int8_or_zero(writer->state->found, MVR_STATE_COUNT);
 	next->tts_values[MVR_STATE_HASH - 1] = Int64GetDatum(hash);
 	next->tts_isnull[MVR_STATE_HASH - 1] = false;
 	next->tts_values[MVR_STATE_COUNT - 1] = Int64GetDatum(total);
@@ -839,7 +622,7 @@ static void
 apply_group_delta(TupleTableSlot *delta, void *arg)
 {
 	GroupWriter *writer = arg;
-	int64		hash = hash_keys(writer, delta, 1);
+	int64		hash = mvr_stage_key_hash(writer->key, delta, 1);
 	bool		is_found = find_group(writer, delta, 1, hash);
 	MemoryContext old;
 	bool		merged;
@@ -860,12 +643,14 @@ apply_group_delta(TupleTableSlot *delta, void *arg)
 		return;
 	}
 	old = MemoryContextSwitchTo(writer->econtext->ecxt_per_tuple_memory);
-	merged = writer->stage->is_merged && merge_columns(writer, delta, is_found);
+	merged = writer->stage->is_merged &&
+		mvr_merge_columns(writer->stage, is_found ? writer->state->found : NULL, delta,
+						  writer->next);
 	MemoryContextSwitchTo(old);
 	if (merged)
 		write_group(writer, is_found);
 	else
-		want_group(writer, delta);
+		mvr_stage_key_want(writer->key, delta);
 }
 
 /* Write the rows that had to wait until all others were gone */
@@ -923,27 +708,26 @@ find_key_outputs(const MvrStage *stage)
 
 /*
  * Apply a delta by groups.  "plan" is of mvr_delta_query_build_groups(); the
- * state has its hash index set.  Returns false if the delta did not fit.
+ * state has its hash index set.  Either a view is written, or "changes" are
+ * handed out.  Returns false if the delta did not fit.
  */
 bool
 mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
-					   MvrHeap *state, List *deltas)
+					   MvrHeap *state, List *deltas, MvrDelta *changes)
 {
 	GroupWriter *writer = begin_groups(stage);
 	bool		fits;
 
 	writer->view = view;
+	writer->changes = changes;
 	writer->state = state;
-	if (!stage->is_scalar &&
+	if (view && !stage->is_scalar &&
 		mvr_heap_has_other_unique(view->rel, InvalidOid, find_key_outputs(stage)))
 		writer->later = tuplestore_begin_heap(false, false, work_mem);
 	mvr_run_query(plan, mvr_run_query_environment(deltas), apply_group_delta, writer);
 	recompute_wanted(writer);
 	if (writer->later)
 		finish_later(writer);
-	for (int kind = 0; kind < 2; kind++)
-		if (writer->wanted[kind])
-			tuplestore_end(writer->wanted[kind]);
 	fits = writer->fits;
 	end_groups(writer);
 	return fits;

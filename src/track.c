@@ -146,7 +146,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	tracked->view = RelationGetRelid(view);
 	tracked->query_hash = mvr_mutable_hash(stage->query, stage->reads_settings);
 	if (old)
-		tracked->state = old->state;
+		tracked->states = old->states;
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
@@ -162,12 +162,14 @@ void
 mvr_track_end(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	ListCell   *lc;
 
 	if (tracked == NULL)
 		return;
 	mvr_catalog_delete_view(view);
 	CommandCounterIncrement();
-	mvr_heap_drop(tracked->state);
+	foreach(lc, tracked->states)
+		mvr_heap_drop(lfirst_oid(lc));
 	drop_row_index(view);
 	release_sources(tracked->sources);
 }
@@ -348,6 +350,25 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
  * ----------
  */
 
+/* Tell about indexes, but not each time that a view is tracked again */
+static void
+give_hint(Relation view, const MvrStage *stage)
+{
+	List	   *commands = mvr_advise_list_indexes(stage);
+	StringInfoData hint;
+
+	if (commands == NIL || mvr_catalog_lookup_view(RelationGetRelid(view)))
+		return;
+	initStringInfo(&hint);
+	foreach_ptr(char, command, commands)
+		appendStringInfo(&hint, "%s%s;", hint.len > 0 ? " " : "", command);
+	ereport(NOTICE,
+			errmsg("changes of what materialized view \"%s\" reads are looked up without an index",
+				   RelationGetRelationName(view)),
+			errdetail("Whole tables are read for a few rows."),
+			errhint("%s", hint.data));
+}
+
 /*
  * SQL: matview.track(view).  Takes ShareRowExclusiveLock on base tables only
  * until the end of the transaction, and reads none of them: a large view is
@@ -374,6 +395,7 @@ mvr_track(PG_FUNCTION_ARGS)
 					   RelationGetRelationName(rel)),
 				errdetail("Reason: %s.", stage->reason),
 				errhint("It will be recomputed, and only the rows that differ written."));
+	give_hint(rel, stage);
 	mvr_track_ensure(rel, stage, &tracked, true, userid);
 	mvr_view_become_again(level, userid, context);
 	relation_close(rel, NoLock);

@@ -23,6 +23,7 @@ use MatviewRandom::Runner;
 
 my $SESSIONS = 4;
 my $MAX_ROWS = 1500;	# of a new view
+my $MAX_WORK = 60000;	# rows that the nodes of its plan handle together
 
 # args: connstr, version, core (test the test with core's REFRESH)
 sub new
@@ -55,7 +56,7 @@ sub run_case
 		failure => $failure,
 		steps => $case->{runner}{steps},
 		stats => $case->{runner}{stats},
-		reasons => $case->{reasons} };
+		reasons => $case->{runner}{reasons} };
 }
 
 package MatviewRandom::Case;
@@ -146,11 +147,11 @@ sub make_view
 		my $q = view_query();
 		my $name = quote_name(chance(12) ? 'Mat "view" ' . $self->{nviews}++ : 'v' . $self->{nviews}++);
 		my $empty = chance(6);
-		my $state = $self->step($s, 'do', "CREATE MATERIALIZED VIEW $name AS $q->{sql}" . ($empty ? ' WITH NO DATA' : ''),
-			may_fail => '22');
-		next if $state ne '';
+		# with data, for some queries cannot be planned
+		next if $self->step($s, 'create', "CREATE MATERIALIZED VIEW $name AS $q->{sql}") ne '';
+		$self->step($s, 'do', "REFRESH MATERIALIZED VIEW $name WITH NO DATA") if $empty;
 		my $n = $empty ? 0 : $self->{runner}->value($s, "SELECT count(*) FROM $name");
-		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)))
+		if ($n > $MAX_ROWS || ($n == 0 && !$empty && !chance(10)) || $self->work_of($s, $q->{sql}) > $MAX_WORK)
 		{
 			$self->step($s, 'do', "DROP MATERIALIZED VIEW $name");
 			next;
@@ -163,6 +164,19 @@ sub make_view
 	push @{ $self->{views} }, $v;
 	$self->make_indexes($s, $v);
 	return;
+}
+
+sub work_of
+{
+	my ($self, $s, $sql) = @_;
+	my ($state, $plan) = $self->{runner}->try($s, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) $sql");
+	return $MAX_WORK + 1 if $state ne '';
+	my $work = 0;
+	for my $line (@$plan)
+	{
+		$work += $1 * $2 if $line->[0] =~ /rows=([\d.]+) loops=(\d+)/;
+	}
+	return $work;
 }
 
 sub make_indexes
@@ -231,13 +245,15 @@ sub refresh
 		  . " q AS MATERIALIZED (SELECT $row AS r FROM ($v->{sql}) AS t)\n"
 		  . 'SELECT (SELECT count(*) FROM (TABLE q EXCEPT ALL TABLE v) AS x), (SELECT count(*) FROM (TABLE v EXCEPT ALL TABLE q) AS x), (SELECT count(*) FROM v)',
 		view => $v->{n});
-	# which of several equal texts a group shows is SQL's choice, but check()
-	# compares texts by their image
+	# which of several equal values is shown is SQL's choice, but check() compares
+	# them by their image
 	$rest{check} = "SELECT missing, extra FROM matview.check($name)"
-	  if !$self->{core} && !grep { $_->{fz} && $_->{t} eq 'nocase' } @{ $v->{cols} };
+	  if !$self->{core} && !grep { $_->{fz} && norm_of($_->{t}) } @{ $v->{cols} };
 	$rest{count} = "SELECT count(*) FROM $v->{n}" if chance(25) && !$v->{empty} && !($tx && $tx->{iso} ne 'READ COMMITTED');
 	$rest{idle} = 1 if $how eq 'incremental' && $v->{easy} && !$v->{over_view} && !$self->{core} && chance(10);
 	$rest{may_fail} = '55' if $v->{over_view} || $o{cursor};
+	# core's writes into a view whose rows an old snapshot does not see
+	$rest{may_fail} = '23' if $how eq 'native_concurrently' && $tx && $tx->{iso} ne 'READ COMMITTED';
 	my $state = $self->step($s, 'refresh', $sql, %rest);
 	if ($state eq '')
 	{
@@ -464,7 +480,7 @@ sub refresh_renamed
 	  : ("ALTER TABLE $t->{n} RENAME COLUMN $col->{n} TO renamed_column", "ALTER TABLE $t->{n} RENAME COLUMN renamed_column TO $col->{n}");
 	$self->begin($s);
 	my $tx = $self->{tx}[$s];
-	$self->do_steps($s, dml_steps($t), [ do => $there ]);
+	$self->do_steps($s, grep({ $_->[1] !~ /replica/ } dml_steps($t)), [ do => $there ]);
 	if (($self->{tx}[$s] // 0) == $tx)
 	{
 		my $state = $self->step($s, 'refresh', 'SELECT * FROM matview.refresh_incremental(' . quote_text($v->{n}) . ')',
@@ -575,10 +591,8 @@ sub final_checks
 	  if $self->{amcheck};
 	return if $self->{core};
 
-	my ($state, $rows) = $self->{runner}->try(0, q(SELECT mode, reason, count(*) FROM matview.history WHERE mode = 'diff' GROUP BY 1, 2));
-	$self->{reasons} = { map { ($_->[1] // '') => $_->[2] } @$rows } if $state eq '';
-	$self->{runner}->fail('contents did not fit', 'see matview.history')
-	  if $self->{reasons}{'the contents did not fit the changes'};
+	my $unfit = $self->{runner}->value(0, q(SELECT count(*) FROM matview.history WHERE reason = 'the contents did not fit the changes'));
+	$self->{runner}->fail('contents did not fit', 'see matview.history') if $unfit;
 	if (chance(50))
 	{
 		$self->step(0, 'do', "DROP MATERIALIZED VIEW $_->{n} CASCADE") for @{ $self->{views} };

@@ -12,7 +12,26 @@ use Exporter 'import';
 use MatviewRandom::Dice;
 use MatviewRandom::Types;
 
-our @EXPORT = qw(typed condition any_output aggregate key_columns type_cast);
+our @EXPORT = qw(typed condition any_output aggregate key_columns type_cast spice spice_of);
+
+# What a query is to have more of: kind => percent of the places where it could
+# stand.  The kinds are
+#	outer		outer joins
+#	predicate	subqueries in conditions
+#	scalar		subqueries as values
+#	derived		subqueries in FROM that are more than a join
+#	lateral		LATERAL subqueries
+#	srf			set-returning functions
+#	sets		grouping sets
+#	distinct	count(DISTINCT)
+# Empty outside of queries for views.
+our $spice = {};
+
+# The makers of subqueries (MatviewRandom::Subquery); each gets a scope
+our ($make_predicate, $make_scalar);
+
+sub spice_of { return $spice->{ $_[0] } // 0 }
+sub spice { return chance($spice->{ $_[0] } // 0) }
 
 # Whether functions that read settings may be used.  They are seldom: a view
 # with one of them may have to be recomputed.
@@ -123,6 +142,11 @@ sub as_date
 sub typed
 {
 	my ($type, $scope, $depth) = @_;
+	if ($depth > 0 && spice('scalar'))
+	{
+		my $subquery = $make_scalar->($type, $scope);
+		return $subquery if $subquery;
+	}
 	my @cols = grep { $_->{t} eq $type && !$_->{fz} } @$scope;
 	my @makers = $depth > 0 ? makers($type) : ();
 	if (@makers && chance(@cols ? 35 : 92))
@@ -153,6 +177,7 @@ sub comparison
 sub condition
 {
 	my ($scope, $depth) = @_;
+	return $make_predicate->($scope) if spice('predicate');
 	my $how = weighted(
 		compare => 50, null => 12, list => 8, bool => 10, not => 4,
 		and => $depth > 0 ? 8 : 0, or => $depth > 0 ? 10 : 0,
@@ -237,7 +262,7 @@ sub aggregate
 	my $filter = chance(22) ? ' FILTER (WHERE ' . condition($scope, 1) . ')' : '';
 	my $how = weighted(
 		star => 14, count => 10, sum => 20, avg => 12, minmax => 18, bool => 8,
-		string => 4, array => 4, distinct => 5, stddev => 3, percentile => 2, mode => 1,
+		string => 4, array => 4, distinct => spice_of('distinct') ? 40 : 5, stddev => 3, percentile => 2, mode => 1,
 		bits => 2, json => 2, user => 2, first => 1);
 	return { e => "count(*)$filter", t => 'bigint', fz => 0 } if $how eq 'star';
 	if ($how eq 'count')

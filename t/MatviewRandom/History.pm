@@ -11,6 +11,8 @@ use utf8;
 use Exporter 'import';
 use MatviewRandom::Runner;
 
+my $SHRINK_SECONDS = 240;
+
 our @EXPORT = qw(write_history read_history replay shrink);
 
 sub write_history
@@ -97,11 +99,14 @@ sub replay
 	return $failure;
 }
 
-# Takes away steps, then rows of inserts, while the failure stays the same
+# Takes away steps, then rows of inserts, while the failure stays the same and
+# there is time
 sub shrink
 {
 	my ($clean, $args, $sign, @steps) = @_;
+	my $start = time;
 	my $fails = sub {
+		return 0 if time - $start > $SHRINK_SECONDS;
 		my $failure = replay($clean, $args, @_);
 		return $failure && $failure->{sign} eq $sign;
 	};

@@ -15,6 +15,8 @@ use Exporter 'import';
 use MatviewRandom::Dice;
 use MatviewRandom::Types;
 use MatviewRandom::Expr;
+use MatviewRandom::Subquery;
+use MatviewRandom::Ordered;
 
 our @EXPORT = qw(view_query plain_view_query start_queries);
 
@@ -36,16 +38,28 @@ sub view_query
 {
 	$MatviewRandom::Expr::allow_stable = chance(10);
 	$hard = $MatviewRandom::Expr::allow_stable;
+	local $MatviewRandom::Expr::spice = any_spices();
 	my $q = weighted(
-		linear => 28, grouped => 38, distinct => 8, union_all => 8, cte => 8,
-		over_query => 6, beyond => 7);
+		linear => 26, grouped => 34, distinct => 6, union_all => 5, cte => 9,
+		over_query => 6, set_operations => 6, window => 8, limited => 6, distinct_on => 4, beyond => 2);
 	$q = {
 		linear => \&linear, grouped => \&grouped, distinct => \&distinct,
-		union_all => \&union_all, cte => \&with_cte, over_query => \&over_query,
+		union_all => \&union_all, cte => \&with_cte, over_query => \&over_query, set_operations => \&set_operations,
+		window => \&window_query, limited => \&limited_query, distinct_on => \&distinct_on_query,
 		beyond => \&beyond }->{$q}->(1);
 	$q->{sql} .= ' ORDER BY 1' if chance(4) && !$q->{ordered} && is_sortable($q->{cols}[0]{t});
 	$q->{easy} = !$hard;
 	return $q;
+}
+
+# Some queries have none of what is beyond joins, groups and UNION ALL; others a
+# bit of everything, or much of something
+sub any_spices
+{
+	return {} if chance(30);
+	my %strong = (outer => 70, predicate => 55, scalar => 25, derived => 30, lateral => 35, srf => 25, sets => 35, distinct => 100);
+	my %some = chance(40) ? (outer => 15, predicate => 4, scalar => 3, derived => 8, lateral => 5, srf => 3, sets => 5) : ();
+	return { %some, map { $_ => $strong{$_} } some_of(1 + roll(2), sort keys %strong) };
 }
 
 # What a plain view shows; the same columns each time it is called again
@@ -89,7 +103,7 @@ sub from_item
 	my $how = weighted(
 		relation => 80,
 		query => $depth > 0 && !$o{simple} ? 11 : 0,
-		grouped => $depth > 0 && !$o{simple} ? 2 : 0,
+		derived => $o{simple} ? 0 : $depth > 0 ? 2 + 2 * int(spice_of('derived')) : int(spice_of('derived') / 2),
 		values => 3, series => 1);
 	my $name = new_alias();
 	if ($how eq 'relation')
@@ -106,10 +120,9 @@ sub from_item
 		@scope = grep { !$_->{whole} } @scope;
 		return { sql => "$only$from AS $name", scope => \@scope, rel => $rel, name => $name, plain => $from eq $rel->{n} };
 	}
-	if ($how eq 'query' || $how eq 'grouped')
+	if ($how eq 'query' || $how eq 'derived')
 	{
-		$hard = 1 if $how eq 'grouped';
-		my $q = $how eq 'grouped' ? grouped($depth - 1) : linear($depth - 1);
+		my $q = $how eq 'derived' ? derived($depth - 1) : linear($depth - 1);
 		return { sql => "($q->{sql}) AS $name", scope => [ scope_of($name, $q) ], name => $name };
 	}
 	if ($how eq 'values')
@@ -124,6 +137,20 @@ sub from_item
 	return {
 		sql => "generate_series(0, " . (1 + roll(3)) . ") AS $name (x)",
 		scope => [ { e => "$name.x", t => 'int' } ], name => $name };
+}
+
+# a subquery that is more than a join
+sub derived
+{
+	my ($depth) = @_;
+	my $inner = $depth < 0;
+	my $less = $inner ? 8 : 2;
+	local $MatviewRandom::Expr::spice = { map { $_ => spice_of($_) / $less } keys %$MatviewRandom::Expr::spice };
+	my $how = weighted(
+		grouped => 45, distinct => 12, set_operations => 10, window => 10, limited => 8, distinct_on => 6, union_all => 6);
+	return {
+		grouped => \&grouped, distinct => \&distinct, set_operations => \&set_operations, union_all => \&union_all,
+		window => \&window_query, limited => \&limited_query, distinct_on => \&distinct_on_query }->{$how}->($inner ? 0 : $depth);
 }
 
 # a condition that joins the new item to what there is
@@ -169,23 +196,25 @@ sub tie_of
 sub from_clause
 {
 	my ($depth, %o) = @_;
-	my $n = $o{items} // ($o{simple} ? 1 + chance(15) : weighted(1 => 40, 2 => 38, 3 => 15, 4 => 7));
+	my $n = $o{items} // ($o{simple} ? 1 + chance(15) : weighted(1 => spice_of('outer') > 40 ? 5 : 40, 2 => 38, 3 => 15, 4 => 7));
 	my $self = $n > 1 && chance(20) ? pick(@relations) : undef;
 	my @items = map { from_item($depth, %o, $self && $_ < 3 ? (relation => $self) : ()) } 1 .. $n;
-	my $style = $o{outer} ? 'outer' : pick('comma', 'join', 'join', 'nested');
+	my $style = $o{outer} || ($n > 1 && !$o{simple} && spice('outer')) ? 'outer' : pick('comma', 'join', 'join', 'nested');
+	my $nested = $n >= 3 && ($style eq 'nested' || ($style eq 'outer' && chance(35)));
 	my @where;
 	my $sql = $items[0]{sql};
 	my @scope = @{ $items[0]{scope} };
-	if ($style eq 'nested' && $n == 3)
+	if ($nested)
 	{
 		my $inner = join_condition($items[2]{scope}, $items[1]{scope});
 		my $outer = join_condition([ @{ $items[1]{scope} }, @{ $items[2]{scope} } ], \@scope);
-		$sql .= " JOIN ($items[1]{sql} JOIN $items[2]{sql} ON $inner) ON $outer";
+		my @types = $style eq 'outer' ? map { outer_type($_) } ($outer, $inner) : ('', '');
+		$sql .= " $types[0]JOIN ($items[1]{sql} $types[1]JOIN $items[2]{sql} ON $inner) ON $outer";
 		push @scope, @{ $items[1]{scope} }, @{ $items[2]{scope} };
 	}
-	else
+	if (!$nested || $n > 3)
 	{
-		for my $i (1 .. $n - 1)
+		for my $i ($nested ? 3 .. $n - 1 : 1 .. $n - 1)
 		{
 			my $item = $items[$i];
 			my $on = join_condition($item->{scope}, \@scope);
@@ -196,8 +225,7 @@ sub from_clause
 			}
 			elsif ($style eq 'outer')
 			{
-				my $type = $on =~ /^[^ ]+ = [^ ]+$/ ? pick('LEFT', 'RIGHT', 'FULL', 'LEFT') : pick('LEFT', 'RIGHT');
-				$sql .= " $type JOIN $item->{sql} ON $on";
+				$sql .= ' ' . outer_type($on) . "JOIN $item->{sql} ON $on";
 			}
 			elsif (chance(10))
 			{
@@ -211,28 +239,32 @@ sub from_clause
 			push @scope, @{ $item->{scope} };
 		}
 	}
-	if (!$o{simple} && chance(2))
+	my $multiplied;
+	if (!$o{simple} && (chance(2) || spice('lateral')))
 	{
-		my ($more, @cols) = lateral(\@scope);
-		$sql .= ($style eq 'comma' ? ', ' : ' CROSS JOIN ') . $more;
-		push @scope, @cols;
+		my $item = lateral_item(\@scope);
+		$sql .= $style eq 'comma' ? ", $item->{sql}"
+		  : chance(40) ? " LEFT JOIN $item->{sql} ON " . (chance(60) ? 'true' : condition([ @scope, @{ $item->{scope} } ], 0))
+		  : " CROSS JOIN $item->{sql}";
+		push @scope, @{ $item->{scope} };
+		$multiplied = 1;
 	}
-	push @where, condition(\@scope, 2) if chance($o{simple} ? 70 : 45);
-	push @where, $o{where} if $o{where};
+	push @where, condition(\@scope, 2) if chance($o{simple} ? 70 : 45 + spice_of('predicate'));
+	if (my $outer = $o{correlate})
+	{
+		push @where, tie_of(\@scope, $outer) if chance(88);
+		push @where, condition([ @scope, @$outer ], 0) if chance(18);
+	}
 	$sql .= ' WHERE ' . join(' AND ', map { "($_)" } @where) if @where;
-	return { sql => $sql, scope => \@scope, items => \@items };
+	return { sql => $sql, scope => \@scope, items => \@items, multiplied => $multiplied };
 }
 
-sub lateral
+# The word before JOIN.  FULL needs a condition that can be hashed or merged.
+sub outer_type
 {
-	my ($scope) = @_;
-	my $name = new_alias();
-	$hard = 1;
-	my ($list) = grep { $_->{t} eq 'texts' && !$_->{fz} } @$scope;
-	return ("unnest($list->{e}) AS $name (x)", { e => "$name.x", t => 'text' }) if $list && chance(60);
-	my $int = typed('int', $scope, 1);
-	return ("generate_series(1, least($int, 3)) AS $name (x)", { e => "$name.x", t => 'int' }) if chance(50);
-	return ("LATERAL (SELECT $int AS x) AS $name", { e => "$name.x", t => 'int' });
+	my ($on) = @_;
+	return pick('LEFT ', 'RIGHT ', 'FULL ', 'FULL ', 'LEFT ', '') if $on =~ /^[^ ]+ = [^ ]+$/;
+	return pick('LEFT ', 'RIGHT ', 'LEFT ', '', chance(10) ? 'FULL ' : 'LEFT ');
 }
 
 # ---------- SELECT ----------
@@ -268,8 +300,12 @@ sub linear
 	else
 	{
 		@outputs = map { any_output($from->{scope}) } 1 .. 1 + roll(5);
-		push @outputs, { e => 'unnest(' . typed('texts', $from->{scope}, 1) . ')', t => 'text' }
-		  if !$o{simple} && chance(1);
+		if (!$o{simple} && (chance(1) || spice('srf')))
+		{
+			my ($call, $type) = set_returning($from->{scope});
+			push @outputs, { e => $call, t => $type };
+			$from->{multiplied} = 1;
+		}
 	}
 	my $unique = $o{types} ? undef : add_key($from, \@outputs);
 	my ($list, @cols) = name_outputs(@outputs);
@@ -281,7 +317,7 @@ sub linear
 sub add_key
 {
 	my ($from, $outputs) = @_;
-	return undef if chance(45) || grep { $_->{e} =~ /unnest/ } @$outputs;
+	return undef if chance(45) || $from->{multiplied};
 	my @key;
 	for my $item (@{ $from->{items} })
 	{
@@ -307,14 +343,16 @@ sub grouped
 	my @shown = grep { chance(88) } @keys;
 	push @outputs, @shown;
 	push @outputs, map { of_key($_) } grep { chance(12) } @keys;
-	my $functional = functional_columns($from, \@keys);
+	my $sets = @keys && (chance(2) || spice('sets'));
+	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if $sets && chance(30);
+	my $functional = $sets ? [] : functional_columns($from, \@keys);
 	push @outputs, @$functional;
 	@outputs = ({ e => 'count(*)', t => 'bigint' }) if !@outputs;
 	@outputs = shuffled(@outputs);
 	my $having = chance(20) ? ' HAVING ' . having($scope, @keys, @aggs) : '';
 	my ($list, @cols) = name_outputs(@outputs);
-	my $unique = @keys && @shown == @keys ? [ map { $_->{as} } @keys ] : undef;
-	my @by = map { $_->{e} } @keys;
+	my $unique = @keys && @shown == @keys && !$sets ? [ map { $_->{as} } @keys ] : undef;
+	my @by = $sets ? grouping_sets(@keys) : map { $_->{e} } @keys;
 	if (@keys && $unique && chance(15))
 	{
 		for my $key (@keys)
@@ -326,6 +364,18 @@ sub grouped
 	}
 	my $by = @keys ? ' GROUP BY ' . join(', ', @by) : '';
 	return { sql => "SELECT $list FROM $from->{sql}$by$having", cols => \@cols, unique => $unique };
+}
+
+sub grouping_sets
+{
+	my @keys = map { $_->{e} } @_;
+	my $all = join ', ', @keys;
+	return "ROLLUP ($all)" if chance(35);
+	return "CUBE ($all)" if chance(30);
+	my ($first, @rest) = @keys;
+	return ($first, 'ROLLUP (' . join(', ', @rest) . ')') if @rest && chance(25);
+	my @sets = map { '(' . join(', ', grep { chance(55) } @keys) . ')' } 1 .. 1 + roll(3);
+	return "GROUPING SETS (($all), " . join(', ', @sets) . ')';
 }
 
 # Grouped by a table's primary key, its other columns may be shown
@@ -368,6 +418,7 @@ sub having
 {
 	my ($scope, @rest) = @_;
 	my $int = typed('int', $scope, 1);
+	return having_condition("sum($int)") if spice('predicate') || spice('scalar');
 	return pick('count(*) > 1', 'count(*) > 2', "sum($int) > 2", "max($int) IS NOT NULL", "count(*) % 2 = 0",
 		"bool_or(" . condition($scope, 0) . ')',
 		map { "($_->{e}) IS NOT NULL" } @rest);
@@ -393,30 +444,36 @@ sub union_all
 	return { sql => $sql, cols => $branches[0]{cols} };
 }
 
-# a WITH query, sometimes used twice
+# WITH queries, one or two, of which the second may read the first; often one is
+# used twice
 sub with_cte
 {
-	my $inner = weighted(linear => 8, grouped => 1, union_all => 2, distinct => 1);
-	$hard = 1 if $inner =~ /grouped|distinct/;
-	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
-	my $name = quote_name(chance(20) ? 'Some CTE' : 'w');
-	my $rel = { n => $name, cols => $inner->{cols} };
 	my @saved = @relations;
-	@relations = chance(50) ? ($rel) : ($rel, $rel, $rel, @relations);
-	my $outer = chance(50) ? linear(0, items => 1 + roll(2)) : grouped(0, items => 1 + roll(2));
+	my @with;
+	my @rels;
+	for my $i (1 .. weighted(1 => 7, 2 => 3))
+	{
+		my $inner = weighted(linear => 7, union_all => 2, derived => 5);
+		$inner = { linear => \&linear, union_all => \&union_all, derived => \&derived }->{$inner}->(0);
+		my $name = quote_name((chance(20) ? 'Some CTE' : 'w') . ($i > 1 ? $i : ''));
+		push @with, "$name AS" . pick('', '', ' MATERIALIZED', ' NOT MATERIALIZED') . " ($inner->{sql})";
+		push @rels, { n => $name, cols => $inner->{cols} };
+		@relations = ($rels[-1], chance(60) ? @saved : ());
+	}
+	@relations = chance(50) ? @rels : (@rels, @rels, @rels, @saved);
+	my $outer = weighted(linear => 5, grouped => 5, derived => 2);
+	$outer = $outer eq 'derived' ? derived(0) : { linear => \&linear, grouped => \&grouped }->{$outer}->(0, items => 1 + roll(2));
 	@relations = @saved;
-	my $how = pick('', '', ' MATERIALIZED', ' NOT MATERIALIZED');
 	return {
-		sql => "WITH $name AS$how ($inner->{sql}) $outer->{sql}",
-		cols => $outer->{cols}, unique => $outer->{unique} };
+		sql => 'WITH ' . join(', ', @with) . " $outer->{sql}",
+		cols => $outer->{cols}, unique => $outer->{unique}, ordered => $outer->{ordered} };
 }
 
 # something over a subquery that is more than a join
 sub over_query
 {
-	my $inner = weighted(union_all => 6, grouped => 1, distinct => 1, linear => 4);
-	$hard = 1 if $inner =~ /grouped|distinct/;
-	$inner = { linear => \&linear, grouped => \&grouped, union_all => \&union_all, distinct => \&distinct }->{$inner}->(0);
+	my $inner = weighted(union_all => 4, derived => 5, linear => 3);
+	$inner = { linear => \&linear, union_all => \&union_all, derived => \&derived }->{$inner}->(0);
 	my $rel = { n => "($inner->{sql})", cols => $inner->{cols} };
 	my @saved = @relations;
 	@relations = ($rel);
@@ -427,90 +484,44 @@ sub over_query
 	return $outer;
 }
 
-# ---------- what delta queries do not do ----------
+# UNION, INTERSECT and EXCEPT, with and without ALL, nested
+sub set_operations
+{
+	my ($depth) = @_;
+	my @types = map { pick(qw(int int text bool date mood bigint money2), chance(15) ? qw(numeric texts jsonb) : ()) } 1 .. 1 + roll(3);
+	my $branch = sub { return linear($depth, types => \@types, items => weighted(1 => 7, 2 => 3)) };
+	my $first = $branch->();
+	my $sql = $first->{sql};
+	for (1 .. weighted(1 => 55, 2 => 30, 3 => 15))
+	{
+		my $op = pick('UNION', 'UNION ALL', 'EXCEPT', 'EXCEPT ALL', 'INTERSECT', 'INTERSECT ALL');
+		my $right = $branch->()->{sql};
+		$right = "($right " . pick('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT') . ' ' . $branch->()->{sql} . ')' if chance(20);
+		$sql = chance(40) ? "($sql) $op $right" : "$sql $op $right";
+	}
+	$_->{fz} ||= norm_of($_->{t}) ? 1 : 0 for @{ $first->{cols} };
+	return { sql => $sql, cols => $first->{cols} };
+}
+
+# ---------- what is recomputed ----------
 
 sub beyond
 {
 	$hard = 1;
-	my $how = pick(qw(outer outer exists in window limit set_op scalar distinct_on sets recursive not_exists));
-	if ($how eq 'outer')
-	{
-		return chance(60) ? linear(0, outer => 1, items => 2 + roll(2)) : grouped(0, outer => 1, items => 2);
-	}
-	return with_subquery($how) if $how =~ /exists|^in$|scalar/;
-	return strict_over($how) if $how =~ /window|limit|distinct_on/;
-	if ($how eq 'set_op')
-	{
-		my @types = map { pick(qw(int text bool date mood)) } 1 .. 1 + roll(2);
-		my ($a, $b) = map { linear(0, types => \@types, items => 1) } 1, 2;
-		my $op = pick('UNION', 'EXCEPT', 'INTERSECT', 'EXCEPT ALL', 'INTERSECT ALL');
-		return { sql => "$a->{sql} $op $b->{sql}", cols => $a->{cols} };
-	}
-	if ($how eq 'recursive')
-	{
-		my $rel = pick(@relations);
-		return {
-			sql => "WITH RECURSIVE r (n) AS (SELECT 0 UNION SELECT n + 1 FROM r WHERE n < 5) "
-			  . "SELECT r.n AS o0, count(x.*) AS o1 FROM r, $rel->{n} AS x WHERE " . condition([ scope_of('x', $rel) ], 0) . ' GROUP BY r.n',
-			cols => [ { n => 'o0', t => 'int' }, { n => 'o1', t => 'bigint' } ], unique => ['o0'] };
-	}
-	my $from = from_clause(0, items => 1);
-	my @keys = key_columns(2, $from->{scope});
-	return linear(0) if @keys < 2;
-	my $sets = pick('ROLLUP', 'CUBE', 'GROUPING SETS');
-	my ($list, @cols) = name_outputs(@keys, aggregate($from->{scope}), { e => 'count(*)', t => 'bigint' });
+	my $rel = pick(@relations);
+	my $how = pick(qw(recursive clock sample));
 	return {
-		sql => "SELECT $list FROM $from->{sql} GROUP BY $sets (" . join(', ', map { $_->{e} } @keys) . ')',
-		cols => \@cols };
+		sql => "WITH RECURSIVE r (n) AS (SELECT 0 UNION SELECT n + 1 FROM r WHERE n < 5) "
+		  . "SELECT r.n AS o0, count(x.*) AS o1 FROM r, $rel->{n} AS x WHERE " . condition([ scope_of('x', $rel) ], 0) . ' GROUP BY r.n',
+		cols => [ { n => 'o0', t => 'int' }, { n => 'o1', t => 'bigint' } ], unique => ['o0'] } if $how eq 'recursive';
+	my $tables = $how eq 'sample' && ($rel->{kind} // '') =~ /^(?:plain|partitioned|inherited)$/;
+	my $from = $tables ? "$rel->{n} AS x TABLESAMPLE SYSTEM (100)" : "$rel->{n} AS x";
+	my $where = $tables ? '' : " WHERE now() > '2020-01-01'";
+	my ($list, @cols) = name_outputs(map { any_output([ scope_of('x', $rel) ]) } 1 .. 2);
+	return { sql => "SELECT $list FROM $from$where", cols => \@cols };
 }
 
-sub with_subquery
-{
-	my ($how) = @_;
-	my $other = pick(@relations);
-	my $name = new_alias();
-	my @inside = scope_of($name, $other);
-	my $from = from_clause(0, items => 1);
-	if ($how eq 'scalar')
-	{
-		my $on = tie_of(\@inside, $from->{scope});
-		my @outputs = (
-			any_output($from->{scope}),
-			{ e => "(SELECT count(*) FROM $other->{n} AS $name WHERE $on)", t => 'bigint' });
-		my ($list, @cols) = name_outputs(@outputs);
-		return { sql => "SELECT $list FROM $from->{sql}", cols => \@cols };
-	}
-	my $item = from_item(0);
-	my $not = $how eq 'not_exists' || chance(20) ? 'NOT ' : '';
-	my $on = $how eq 'in'
-	  ? typed('int', $item->{scope}, 1) . " ${not}IN (SELECT " . typed('int', \@inside, 1) . " FROM $other->{n} AS $name WHERE " . condition(\@inside, 0) . ')'
-	  : "${not}EXISTS (SELECT 1 FROM $other->{n} AS $name WHERE " . tie_of(\@inside, $item->{scope}) . ')';
-	my ($list, @cols) = name_outputs(map { any_output($item->{scope}) } 1 .. 2);
-	return { sql => "SELECT $list FROM $item->{sql} WHERE $on", cols => \@cols };
-}
-
-# what depends on an order of all rows: only over strict columns
-sub strict_over
-{
-	my ($how) = @_;
-	my $inner = linear(0);
-	return $inner if grep { $_->{fz} } @{ $inner->{cols} };
-	my $image = 's::text COLLATE "C"';
-	my $sql = "SELECT s.* FROM ($inner->{sql}) AS s ORDER BY $image LIMIT " . (1 + roll(6));
-	my @cols = @{ $inner->{cols} };
-	my ($eq) = grep { is_groupable($_->{t}) && !norm_of($_->{t}) } @cols;
-	if ($how eq 'window')
-	{
-		my $by = $eq ? "PARTITION BY s.$eq->{n} " : '';
-		my $what = pick("count(*) OVER ($by)", "rank() OVER (${by}ORDER BY $image)", "row_number() OVER (${by}ORDER BY $image)");
-		$sql = "SELECT s.*, $what AS win FROM ($inner->{sql}) AS s";
-		push @cols, { n => 'win', t => 'bigint', fz => 0 };
-	}
-	elsif ($how eq 'distinct_on' && $eq)
-	{
-		$sql = "SELECT DISTINCT ON (s.$eq->{n}) s.* FROM ($inner->{sql}) AS s ORDER BY s.$eq->{n}, $image";
-	}
-	return { sql => $sql, cols => \@cols, ordered => 1 };
-}
+set_subquery_from(\&from_clause, \&new_alias, sub { my @keyed = grep { $_->{single_id} } @relations; return @keyed ? pick(@keyed) : undef });
+set_ordered_from(\&linear, \&grouped);
 
 1;

@@ -4,7 +4,8 @@
 #
 # A step is
 #	session	number of the session
-#	kind	do, copy, refresh or oracle
+#	kind	do, create (a view, which a random query may not be fit for), copy,
+#			refresh or oracle
 #	sql		the statement
 #	data	lines of a COPY
 #	oracle	(refresh) query that must return 0, 0, and then the view's row count
@@ -31,6 +32,10 @@ my %LEGAL_WRITE = map { $_ => 1 } qw(
   55P03 40001 40P01 23505 23503 23514 23502 21000 27000 22003 55006 57014
   42P01 42P07 42809 2BP01 42P16 42P17 42704 55000 3B001);
 
+# A query that fails on its data, that has a join condition which FULL JOIN cannot
+# have, that takes too long
+my $LEGAL_CREATE = qr/^(?:22...|0A000|21000|42803|57014)$/;
+
 our @SETTINGS = (
 	'SET client_min_messages = error', 'SET lock_timeout = 20', 'SET statement_timeout = 20000',
 	'SET jit = off', 'SET matview.swap_timeout = 20', 'SET search_path = randomized');
@@ -43,6 +48,7 @@ sub new
 		sessions => [],
 		steps => [],
 		stats => {},
+		reasons => {},
 	}, $class;
 	return $self;
 }
@@ -107,7 +113,7 @@ sub try
 			$ok = $dbh->pg_putcopyend;
 		}
 	}
-	elsif ($sql =~ /^\s*(?:SELECT|WITH|TABLE)/)
+	elsif ($sql =~ /^\s*(?:SELECT|WITH|TABLE|EXPLAIN)/)
 	{
 		my $sth = $dbh->prepare($sql, { pg_direct => 1 });
 		$ok = $sth->execute;
@@ -143,6 +149,7 @@ sub run
 	$step->{state} = $state;
 	$self->{stats}{"write $state"}++;
 	$self->fail('crash', $said, $step) if $state eq '08006';
+	return $state if $step->{kind} eq 'create' && $state =~ $LEGAL_CREATE;
 	return $state if $LEGAL_WRITE{$state} || ($step->{may_fail} // '') eq substr($state, 0, 2);
 	$self->fail(error_sign($state, $said), "$state: $said", $step);
 	return;
@@ -172,7 +179,9 @@ sub run_refresh
 	$self->{stats}{refreshes}++;
 	$self->{stats}{"mode $mode"}++;
 	$step->{mode} = $mode;
+	$self->{stats}{"asked incremental, was $mode"}++ if $step->{sql} =~ /refresh_incremental|'incremental'/;
 	$step->{changes} = $changes;
+	$self->note_reason($step) if $mode eq 'diff' && $step->{sql} !~ /'diff'/;
 	$state = $self->judge($step, $step->{oracle}, 'contents');
 	$state ||= $self->judge($step, $step->{check}, 'check') if $step->{check};
 	return $state if $state ne '';
@@ -185,6 +194,19 @@ sub run_refresh
 	$self->fail('mode none wrote rows', "+$inserted ~$updated -$deleted", $step)
 	  if $mode eq 'none' && $inserted + $updated + $deleted > 0;
 	return $step->{idle} && $mode =~ /^(?:incremental|none)$/ ? $self->run_idle($step) : '';
+}
+
+# Why a refresh recomputed, without names
+sub note_reason
+{
+	my ($self, $step) = @_;
+	# in a transaction one more error would be one too many
+	return if $self->session($step->{session})->ping != 1;
+	my ($view) = $step->{sql} =~ /matview\.refresh\w*\((E?'(?:[^']|'')*')/ or return;
+	my $reason = $self->value($step->{session}, "SELECT reason FROM matview.history WHERE view = $view\::regclass ORDER BY started DESC LIMIT 1") // '';
+	$reason =~ s/"(?:[^"]|"")*"/"..."/g;
+	$self->{reasons}{$reason}++;
+	return;
 }
 
 # Nothing has happened since the last refresh, so the next has nothing to do

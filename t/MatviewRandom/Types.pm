@@ -15,7 +15,7 @@ use Exporter 'import';
 use MatviewRandom::Dice;
 
 our @EXPORT = qw(%TYPE type_sql quote_name quote_text any_value as_sql as_copy
-  norm_of is_groupable is_sortable column_types);
+  norm_of is_groupable is_sortable is_exact column_types exact_types);
 
 # sql   how a column of the type is declared
 # eq    has "=": can be grouped, made distinct, counted distinct
@@ -131,6 +131,12 @@ sub type_sql { return $TYPE{ $_[0] }{sql} }
 sub is_groupable { return $TYPE{ $_[0] }{eq} }
 sub is_sortable { return $TYPE{ $_[0] }{sort} }
 sub norm_of { return $TYPE{ $_[0] }{norm} }
+
+# Equal values have one image, and a sort tells all others apart
+my %EXACT = map { $_ => 1 } qw(int bigint smallint money2 text varchar bool date time timestamp timestamptz mood bytea uuid);
+
+sub is_exact { return $EXACT{ $_[0] } }
+sub exact_types { return map { $_ => $TYPE{$_}{weight} } sort keys %EXACT }
 
 sub column_types
 {

@@ -1,0 +1,627 @@
+/*
+ * delta_touch.c
+ *		Which rows of a query does a change in a dependent part touch?
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parse_oper.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "matview_refresh.h"
+
+/* ----------
+ * What a change touches
+ *
+ * A copy of a dependent part is focused on a place: the place reads the delta,
+ * and what does not hold for each change of the part is removed.  Columns are
+ * "usable" in conditions if they are those of every changed row.  They are not
+ * on the right side of a LEFT JOIN that has the place: where a row appears,
+ * a row of NULLs goes.
+ * ----------
+ */
+
+static bool focus_query(Query *query, MvrFocus *focus);
+
+static bool
+is_under(Query *query, Node *node, const char *mark)
+{
+	Bitmapset  *rtis = mvr_tree_list_rtis(node);
+	int			rti = -1;
+
+	while ((rti = bms_next_member(rtis, rti)) >= 0)
+	{
+		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+
+		if (mvr_place_is_marked(rte, mark) ||
+			(rte->rtekind == RTE_SUBQUERY && mvr_place_is_below((Node *) rte->subquery, mark)))
+			return true;
+	}
+	return false;
+}
+
+/* The conditions that can be asked of changed rows */
+static Node *
+keep_quals(Node *quals, Bitmapset *own, Bitmapset *usable, MvrFocus *focus)
+{
+	List	   *kept = NIL;
+	Bitmapset  *unusable = bms_difference(own, usable);
+
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) quals))
+		if (!bms_overlap(mvr_tree_pull_rtis(qual), unusable) &&
+			!mvr_place_is_below(qual, focus->place->mark))
+			kept = lappend(kept, qual);
+	return mvr_tree_and(kept);
+}
+
+static Node *
+focus_item(Query *query, RangeTblRef *ref, MvrFocus *focus, Bitmapset **usable)
+{
+	RangeTblEntry *rte = rt_fetch(ref->rtindex, query->rtable);
+
+	if (mvr_place_is_marked(rte, focus->place->mark))
+	{
+		focus->level = query;
+		focus->rti = ref->rtindex;
+		mvr_place_replace(query, ref->rtindex,
+					mvr_item_build_delta(mvr_item_lookup_delta(focus->context, rte)));
+		*usable = bms_make_singleton(ref->rtindex);
+	}
+	else
+	{
+		Bitmapset  *removed = focus->removed;
+
+		focus->removed = NULL;
+		*usable = focus_query(rte->subquery, focus) ?
+			bms_make_singleton(ref->rtindex) : NULL;
+		focus->removed = removed;
+	}
+	return (Node *) ref;
+}
+
+static bool
+is_lateral_item(Query *query, Node *item)
+{
+	Bitmapset  *rtis = mvr_tree_list_rtis(item);
+	int			rti = -1;
+
+	while ((rti = bms_next_member(rtis, rti)) >= 0)
+		if (rt_fetch(rti, query->rtable)->lateral)
+			return true;
+	return false;
+}
+
+static Node *
+focus_join(Query *query, Node *node, MvrFocus *focus, Bitmapset **usable)
+{
+	const char *mark = focus->place->mark;
+
+	if (IsA(node, RangeTblRef))
+		return focus_item(query, (RangeTblRef *) node, focus, usable);
+	if (IsA(node, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) node;
+		Node	   *center = NULL;
+		List	   *items = NIL;
+		bool		is_whole;
+		Bitmapset  *own = mvr_tree_list_rtis(node);
+
+		foreach_ptr(Node, item, from->fromlist)
+			if (is_under(query, item, mark))
+				center = item;
+		if (center == NULL)
+		{
+			focus->failed = true;
+			return node;
+		}
+		is_whole = IsA(center, RangeTblRef);
+		items = list_make1(focus_join(query, center, focus, usable));
+		is_whole = is_whole && *usable != NULL;
+		foreach_ptr(Node, item, from->fromlist)
+		{
+			/* what is computed from columns that are not usable is not either */
+			if (item == center || (!is_whole && is_lateral_item(query, item)))
+				continue;
+			items = lappend(items, item);
+			*usable = bms_add_members(*usable, mvr_tree_list_rtis(item));
+		}
+		return (Node *) makeFromExpr(items, keep_quals(from->quals, own, *usable, focus));
+	}
+	else
+	{
+		JoinExpr   *join = castNode(JoinExpr, node);
+		Bitmapset  *own = mvr_tree_list_rtis(node);
+		Bitmapset  *left = mvr_tree_list_rtis(join->larg);
+		Node	   *right;
+
+		focus->removed = bms_add_member(focus->removed, join->rtindex);
+		if (is_under(query, join->larg, mark))
+			return focus_join(query, join->larg, focus, usable);
+		if (!is_under(query, join->rarg, mark))
+		{
+			focus->failed = true;
+			return node;
+		}
+		right = focus_join(query, join->rarg, focus, usable);
+		*usable = bms_add_members(*usable, left);
+		node = (Node *) makeFromExpr(list_make2(join->larg, right),
+									 keep_quals(join->quals, own, *usable, focus));
+		*usable = left;
+		return node;
+	}
+}
+
+/* The subquery of an expression that has the place, or NULL */
+typedef struct LinkContext
+{
+	const char *mark;
+	SubLink    *found;
+} LinkContext;
+
+static bool
+link_walker(Node *node, LinkContext *context)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, SubLink) &&
+		mvr_place_is_below(((SubLink *) node)->subselect, context->mark))
+	{
+		context->found = (SubLink *) node;
+		return true;
+	}
+	return expression_tree_walker(node, link_walker, context);
+}
+
+static SubLink *
+find_link(Node *node, const char *mark)
+{
+	LinkContext context = {mark, NULL};
+
+	link_walker(node, &context);
+	return context.found;
+}
+
+/* PARAM_SUBLINK -> the column of the subquery */
+static Node *
+link_column_mutator(Node *node, List *targets)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
+		return copyObject((Node *) ((TargetEntry *)
+									list_nth(targets, ((Param *) node)->paramid - 1))->expr);
+	return expression_tree_mutator(node, link_column_mutator, targets);
+}
+
+/* Is an expression a column that cannot be NULL? */
+static bool
+is_never_null(Query *query, Node *node)
+{
+	Var		   *var = (Var *) node;
+	RangeTblEntry *rte;
+	HeapTuple	tuple;
+	bool		result;
+
+	while (IsA(var, RelabelType))
+		var = (Var *) ((RelabelType *) var)->arg;
+	if (!IsA(var, Var) || var->varlevelsup != 0 ||
+		!bms_is_member(var->varno, mvr_normalize_list_linear(query)))
+		return false;
+	rte = rt_fetch(var->varno, query->rtable);
+	if (rte->rtekind != RTE_RELATION)
+		return false;
+	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(rte->relid),
+							Int16GetDatum(var->varattno));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Can the comparison of an IN be neither true nor false? */
+static bool
+can_be_null(Query *query, Query *sub, Node *testexpr)
+{
+	foreach_ptr(Node, test, make_ands_implicit((Expr *) testexpr))
+	{
+		OpExpr	   *op = (OpExpr *) test;
+		Node	   *right;
+
+		if (!IsA(test, OpExpr) || list_length(op->args) != 2 ||
+			!op_strict(op->opno) || !is_never_null(query, linitial(op->args)))
+			return true;
+		right = link_column_mutator(lsecond(op->args), sub->targetList);
+		if (!is_never_null(sub, right))
+			return true;
+	}
+	return false;
+}
+
+/* The columns of the place that must be equal to something of the row outside */
+static void
+find_links(Node *node, MvrFocus *focus)
+{
+	MvrDelta   *delta = mvr_item_lookup_delta(focus->context, focus->place->rte);
+
+	if (!IsA(node, FromExpr))
+		return;
+	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+		find_links(item, focus);
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
+	{
+		List	   *args = mvr_tree_is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
+
+		for (int side = 0; args && side < 2; side++)
+		{
+			AttrNumber	attno = mvr_tree_get_column(list_nth(args, side), focus->rti);
+			Node	   *other = list_nth(args, 1 - side);
+			MvrLink	   *link;
+
+			if (!mvr_item_is_plain(delta, attno) || mvr_tree_pull_rtis(other) != NULL ||
+				!contain_vars_of_level(other, 1))
+				continue;
+			link = palloc(sizeof(MvrLink));
+			link->outside = copyObject(other);
+			IncrementVarSublevelsUp(link->outside, -1, 1);
+			link->attno = attno;
+			focus->links = lappend(focus->links, link);
+		}
+	}
+}
+
+/*
+ * EXISTS (what the place takes part in).  "query" is the level that the
+ * subquery's expression belongs to.  If a NULL comparison is as good as a false
+ * one there (is_filter), only rows that compare true matter; else NULLs too.
+ */
+static Node *
+build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
+{
+	Query	   *original = castNode(Query, link->subselect);
+	Query	   *sub = copyObject(original);
+	Bitmapset  *removed = focus->removed;
+	bool		usable;
+
+	focus->removed = NULL;
+	usable = focus_query(sub, focus);
+	focus->removed = removed;
+	if (link->subLinkType == ANY_SUBLINK && usable && !sub->setOperations)
+	{
+		Node	   *test = copyObject(link->testexpr);
+		bool		has_nulls = !is_filter && can_be_null(query, original, test);
+
+		IncrementVarSublevelsUp(test, 1, 0);
+		test = link_column_mutator(test, sub->targetList);
+		if (has_nulls)
+		{
+			BooleanTest *not_false = makeNode(BooleanTest);
+
+			not_false->arg = (Expr *) test;
+			not_false->booltesttype = IS_NOT_FALSE;
+			not_false->location = -1;
+			test = (Node *) not_false;
+		}
+		sub->jointree->quals = mvr_tree_and(list_make2(sub->jointree->quals, test));
+	}
+	/* what is asked of it by another row than the term's says nothing of all */
+	if (focus->level == sub && query == focus->term)
+		find_links((Node *) sub->jointree, focus);
+	sub->targetList = NIL;
+	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
+	return mvr_tree_make_exists(sub);
+}
+
+/*
+ * MvrFocus the WHERE clause of a level: the condition with the place becomes one
+ * on what it touches.  False if the place is not there.
+ */
+static bool
+focus_where(Query *query, FromExpr *from, MvrFocus *focus)
+{
+	List	   *kept = NIL;
+	bool		found = false;
+
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) from->quals))
+	{
+		SubLink    *link = find_link(qual, focus->place->mark);
+
+		if (link)
+		{
+			qual = build_touched_link(query, link, (Node *) link == qual, focus);
+			found = true;
+		}
+		kept = lappend(kept, qual);
+	}
+	from->quals = mvr_tree_and(kept);
+	return found;
+}
+
+/* MvrFocus a level of set operations: the arm with the place is all there is */
+static bool
+focus_arm(Query *query, MvrFocus *focus)
+{
+	for (int rti = 1; rti <= list_length(query->rtable); rti++)
+	{
+		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
+		RangeTblRef *ref;
+
+		if (rte->rtekind != RTE_SUBQUERY || !mvr_place_is_below((Node *) rte->subquery, focus->place->mark))
+			continue;
+		ref = makeNode(RangeTblRef);
+		ref->rtindex = rti;
+		query->setOperations = NULL;
+		query->jointree = makeFromExpr(list_make1(ref), NULL);
+		foreach_ptr(TargetEntry, tle, query->targetList)
+			if (IsA(tle->expr, Var))
+				((Var *) tle->expr)->varno = rti;
+		return focus_query(rte->subquery, focus);
+	}
+	focus->failed = true;
+	return false;
+}
+
+/*
+ * MvrFocus a copy of a dependent part.  Returns whether its columns are usable.
+ */
+static bool
+focus_query(Query *query, MvrFocus *focus)
+{
+	bool		usable = !mvr_layers_is_grouped(query) &&
+		!mvr_normalize_is_keyed(query) && !query->hasTargetSRFs;
+	Bitmapset  *own = mvr_tree_list_rtis((Node *) query->jointree);
+	Bitmapset  *columns = NULL;
+
+	query->groupClause = query->groupingSets = query->distinctClause =
+		query->sortClause = query->windowClause = NIL;
+	query->havingQual = query->limitCount = query->limitOffset = NULL;
+	query->hasAggs = query->hasWindowFuncs = query->hasDistinctOn =
+		query->hasTargetSRFs = false;
+	if (query->setOperations)
+		usable = focus_arm(query, focus) && usable;
+	else if (is_under(query, (Node *) query->jointree, focus->place->mark))
+	{
+		query->jointree = castNode(FromExpr,
+								   focus_join(query, (Node *) query->jointree, focus,
+											  &columns));
+		foreach_ptr(TargetEntry, tle, query->targetList)
+			if (bms_overlap(mvr_tree_pull_rtis((Node *) tle->expr),
+							bms_difference(own, columns)))
+				usable = false;
+		mvr_compat_remove_nulling((Node **) &query->jointree, focus->removed);
+		mvr_compat_remove_nulling((Node **) &query->targetList, focus->removed);
+	}
+	else if (!focus_where(query, query->jointree, focus))
+	{
+		SubLink    *link = find_link((Node *) query->targetList, focus->place->mark);
+
+		usable = false;
+		if (link)
+			query->jointree->quals =
+				mvr_tree_and(list_make2(query->jointree->quals,
+										build_touched_link(query, link, false, focus)));
+		else
+			focus->failed = true;
+	}
+	if (!usable)
+	{
+		query->targetList = NIL;
+		mvr_tree_append_target(query, mvr_tree_make_int4(1), "one");
+	}
+	mvr_tree_blank_unused(query);
+	query->hasSubLinks = true;
+	return usable;
+}
+
+/* What a place in the right side of a LEFT JOIN touches of the left side's rows */
+static Node *
+build_touched_join(Query *term, JoinExpr *join, MvrFocus *focus)
+{
+	Query	   *sub = mvr_tree_make_select();
+	Bitmapset  *own = mvr_tree_list_rtis(join->rarg);
+	Bitmapset  *usable = NULL;
+	Node	   *right;
+	bool		is_here;
+
+	sub->rtable = copyObject(term->rtable);
+	mvr_compat_copy_rights(sub, term);
+	sub->hasSubLinks = true;
+	right = focus_join(sub, copyObject(join->rarg), focus, &usable);
+	sub->jointree = makeFromExpr(list_make1(right),
+								 keep_quals(copyObject(join->quals), own, usable, focus));
+	if (focus->failed)
+		return NULL;
+	mvr_compat_remove_nulling((Node **) &sub->jointree, focus->removed);
+	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
+	mvr_tree_blank_unused(sub);
+	is_here = focus->level == sub;
+	sub = mvr_tree_sink(sub);
+	if (is_here)
+		find_links((Node *) sub->jointree, focus);
+	return mvr_tree_make_exists(sub);
+}
+
+static Node *
+build_touched_item(Query *term, Node *node, MvrFocus *focus)
+{
+	if (IsA(node, FromExpr))
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			if (is_under(term, item, focus->place->mark))
+				return build_touched_item(term, item, focus);
+		return NULL;
+	}
+	if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		return is_under(term, join->larg, focus->place->mark) ?
+			build_touched_item(term, join->larg, focus) :
+			build_touched_join(term, join, focus);
+	}
+	else
+	{
+		/* a LATERAL subquery */
+		RangeTblEntry *rte = rt_fetch(((RangeTblRef *) node)->rtindex, term->rtable);
+		Query	   *sub = copyObject(rte->subquery);
+
+		focus_query(sub, focus);
+		if (focus->level == sub)
+			find_links((Node *) sub->jointree, focus);
+		sub->targetList = NIL;
+		mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
+		return mvr_tree_make_exists(sub);
+	}
+}
+
+/*
+ * EXISTS (what a place in a dependent part takes part in) for the rows of a
+ * term; NULL if all may be touched.
+ */
+SubLink *
+mvr_touch_build(Query *term, MvrFocus *focus)
+{
+	const char *mark = focus->place->mark;
+	Node	   *touched = NULL;
+	SubLink    *link;
+
+	if (is_under(term, (Node *) term->jointree, mark))
+		touched = build_touched_item(term, (Node *) term->jointree, focus);
+	else
+	{
+		foreach_ptr(Node, qual, make_ands_implicit((Expr *) term->jointree->quals))
+		{
+			link = find_link(qual, mark);
+			if (link)
+				touched = build_touched_link(term, link, (Node *) link == qual, focus);
+		}
+		link = find_link((Node *) term->targetList, mark);
+		if (touched == NULL && link)
+			touched = build_touched_link(term, link, false, focus);
+	}
+	return focus->failed ? NULL : (SubLink *) touched;
+}
+
+/* ----------
+ * Touched keys
+ *
+ * "EXISTS (SELECT FROM d WHERE d.k = a.k)" becomes
+ *	FROM a, (SELECT DISTINCT k FROM d) keys WHERE keys.k = a.k
+ * since the planner knows how many rows a join with distinct keys has, and has
+ * no idea of a semijoin with rows without statistics.  Other conditions that
+ * refer to the row outside are left out.
+ * ----------
+ */
+
+/* An operand of a comparison: of the row outside only, or of the subquery only */
+static bool
+is_of_outside(Node *node)
+{
+	return contain_vars_of_level(node, 1) && mvr_tree_pull_rtis(node) == NULL &&
+		!checkExprHasSubLink(node);
+}
+
+static bool
+is_of_subquery(Node *node)
+{
+	return !contain_vars_of_level(node, 1) && mvr_tree_pull_rtis(node) != NULL &&
+		!checkExprHasSubLink(node);
+}
+
+/* Take the conditions that refer outside from a join tree; keep pairs of "=" */
+static void
+take_outer_quals(Node *node, List **outside, List **inside)
+{
+	List	   *kept = NIL;
+
+	if (!IsA(node, FromExpr))
+		return;
+	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+		take_outer_quals(item, outside, inside);
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
+	{
+		List	   *args = mvr_tree_is_equality(qual) ? ((OpExpr *) qual)->args : NIL;
+
+		if (!contain_vars_of_level(qual, 1))
+			kept = lappend(kept, qual);
+		for (int side = 0; args && side < 2; side++)
+		{
+			Node	   *mine = list_nth(args, side);
+			Node	   *theirs = list_nth(args, 1 - side);
+
+			if (is_of_subquery(mine) && is_of_outside(theirs))
+			{
+				*inside = lappend(*inside, mine);
+				*outside = lappend(*outside, theirs);
+			}
+		}
+	}
+	((FromExpr *) node)->quals = mvr_tree_and(kept);
+}
+
+/* SELECT DISTINCT <exprs> FROM what is left of the query */
+static void
+make_distinct(Query *query, List *exprs)
+{
+	query->targetList = NIL;
+	foreach_ptr(Expr, expr, exprs)
+	{
+		SortGroupClause *clause = makeNode(SortGroupClause);
+
+		mvr_tree_append_target(query, expr, "key");
+		clause->tleSortGroupRef = list_length(query->targetList);
+		llast_node(TargetEntry, query->targetList)->ressortgroupref =
+			clause->tleSortGroupRef;
+		get_sort_group_operators(exprType((Node *) expr), false, true, false,
+								 &clause->sortop, &clause->eqop, NULL, &clause->hashable);
+		query->distinctClause = lappend(query->distinctClause, clause);
+	}
+}
+
+/* False, with nothing changed, if the subquery cannot become keys */
+static bool
+join_touched_keys(Query *term, SubLink *touched)
+{
+	Query	   *sub = copyObject(castNode(Query, touched->subselect));
+	List	   *outside = NIL;
+	List	   *inside = NIL;
+	List	   *quals = list_make1(term->jointree->quals);
+	int			rti;
+	int			n = 0;
+
+	take_outer_quals((Node *) sub->jointree, &outside, &inside);
+	make_distinct(sub, inside);
+	if (inside == NIL || mvr_tree_is_correlated(sub))
+		return false;
+	rti = mvr_tree_append_from(term, mvr_tree_make_subquery_rte(sub, "keys"))->rtindex;
+	foreach_ptr(Node, expr, outside)
+	{
+		Var		   *key = makeVarFromTargetEntry(rti, list_nth(sub->targetList, n));
+
+		IncrementVarSublevelsUp(expr, -1, 1);
+		quals = lappend(quals,
+						mvr_tree_make_equals(list_nth_node(SortGroupClause,
+														   sub->distinctClause, n)->eqop,
+											 (Expr *) expr, (Expr *) key,
+											 exprCollation(expr)));
+		n++;
+	}
+	term->jointree->quals = mvr_tree_and(quals);
+	return true;
+}
+
+/* Restrict a term to the rows that a place in a dependent part touches */
+void
+mvr_touch_restrict(Query *term, MvrPlace *place, MvrItems *context)
+{
+	MvrFocus		focus = {.context = context,.term = term,.place = place};
+	SubLink    *touched = mvr_touch_build(term, &focus);
+
+	term->hasSubLinks = true;
+	if (touched && !join_touched_keys(term, touched))
+		term->jointree->quals = mvr_tree_and(list_make2(term->jointree->quals, touched));
+}
+
