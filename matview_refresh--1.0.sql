@@ -57,11 +57,70 @@ CREATE INDEX refresh_history_view ON matview.refresh_history (view, started);
 COMMENT ON TABLE matview.refresh_history IS
 'internal: past refreshes; read the view matview.history';
 
+-- What users have said is in dumps: with the name of the view, and the database
+-- ("home") in which its OID is right (src/policy.c).
+CREATE TABLE matview.policies (
+    view oid NOT NULL,
+    view_name text NOT NULL,
+    home text NOT NULL,
+    policy text NOT NULL,
+    paused boolean NOT NULL
+);
+COMMENT ON TABLE matview.policies IS
+'internal: when materialized views are to be refreshed automatically; read the view matview.views';
+SELECT pg_catalog.pg_extension_config_dump('matview.policies', '');
+
+CREATE TABLE matview.policy_runs (
+    view oid NOT NULL,
+    started timestamptz NOT NULL,
+    finished timestamptz NOT NULL,
+    failures integer NOT NULL,
+    sqlstate text,
+    error text,
+    retry_at timestamptz,
+    CONSTRAINT policy_runs_pkey PRIMARY KEY (view)
+);
+COMMENT ON TABLE matview.policy_runs IS
+'internal: how the last automatic refresh of each materialized view went; read the view matview.views';
+
 -- Logical decoding passes over what is written here, see
 -- mvr_catalog_create_table.
 UPDATE pg_catalog.pg_class SET relrewrite = oid
  WHERE relnamespace = 'matview'::pg_catalog.regnamespace AND relkind = 'r'
-   AND relname IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history');
+   AND relname IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history',
+                   'policies', 'policy_runs');
+
+-- pg_dump reads it as whoever runs it
+GRANT SELECT ON matview.policies TO PUBLIC;
+
+-- ----------
+-- Automatic refresh (src/policy.c)
+-- ----------
+
+CREATE FUNCTION matview.set_auto_refresh(view regclass, policy text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_set_auto_refresh';
+COMMENT ON FUNCTION matview.set_auto_refresh(regclass, text) IS
+'say when a materialized view is refreshed by itself: off, on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); raises 22004 for NULL, 22023 for anything else, 0A000 for on_statement and on_commit; errors otherwise as matview.refresh';
+
+CREATE FUNCTION matview.schedule_auto_refresh(view regclass, every interval) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_schedule_auto_refresh';
+COMMENT ON FUNCTION matview.schedule_auto_refresh(regclass, interval) IS
+'have a materialized view refreshed at an interval; the same as matview.set_auto_refresh with that interval';
+
+CREATE FUNCTION matview.pause(view regclass) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_pause';
+COMMENT ON FUNCTION matview.pause(regclass) IS
+'stop the automatic refresh of a materialized view until matview.resume; changes go on being captured; raises 55000 when it has no policy; errors otherwise as matview.refresh';
+
+CREATE FUNCTION matview.resume(view regclass) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_resume';
+COMMENT ON FUNCTION matview.resume(regclass) IS
+'go on with the automatic refresh of a materialized view; errors as matview.pause';
+
+CREATE FUNCTION matview.next_due(view oid) RETURNS timestamptz
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_next_due';
+COMMENT ON FUNCTION matview.next_due(oid) IS
+'when a materialized view is to be refreshed next; NULL when that depends on changes, or when it is paused or has no policy';
 
 -- ----------
 -- Capture (src/capture.c)
@@ -151,6 +210,12 @@ COMMENT ON FUNCTION matview.note_partition() IS
 'internal: captures a new, empty partition from its first row on';
 REVOKE ALL ON FUNCTION matview.note_partition() FROM PUBLIC;
 
+CREATE FUNCTION matview.note_rename() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_rename';
+COMMENT ON FUNCTION matview.note_rename() IS
+'internal: keeps the names in matview.policies, which dumps have, up to date';
+REVOKE ALL ON FUNCTION matview.note_rename() FROM PUBLIC;
+
 CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
     EXECUTE FUNCTION matview.forget_dropped();
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
@@ -164,6 +229,11 @@ CREATE EVENT TRIGGER matview_refresh_note_partition ON ddl_command_end
     WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
     EXECUTE FUNCTION matview.note_partition();
 ALTER EVENT TRIGGER matview_refresh_note_partition ENABLE ALWAYS;
+
+CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
+    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA')
+    EXECUTE FUNCTION matview.note_rename();
+ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
 
 -- ----------
 -- Looking at it (src/explain.c)
@@ -184,8 +254,18 @@ CREATE FUNCTION matview.pending_changes(view oid) RETURNS bigint
 COMMENT ON FUNCTION matview.pending_changes(oid) IS
 'changes in the change logs that a tracked materialized view has not consumed yet; NULL when it is not tracked or must be recomputed anyway';
 
+CREATE FUNCTION matview.running_refreshes(OUT pid integer, OUT view oid, OUT phase text,
+                                          OUT rows_done bigint, OUT rows_expected bigint,
+                                          OUT started timestamptz)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_progress';
+COMMENT ON FUNCTION matview.running_refreshes() IS
+'internal: the refreshes that run in this database; read the view matview.progress';
+
 CREATE VIEW matview.views AS
     SELECT c.oid::regclass AS view,
+           p.policy,
+           p.paused,
            CASE WHEN t.view IS NULL THEN 'untracked'
                 WHEN t.frontier IS NULL OR t.file <> c.relfilenode THEN 'recompute'
                 ELSE 'incremental' END AS next_refresh,
@@ -195,8 +275,15 @@ CREATE VIEW matview.views AS
            matview.pending_changes(c.oid) AS pending_changes,
            CASE WHEN t.view IS NOT NULL AND matview.pending_changes(c.oid) = 0
                 THEN interval '0'
-                ELSE clock_timestamp() - h.finished END AS staleness
+                ELSE clock_timestamp() - h.finished END AS staleness,
+           matview.next_due(c.oid) AS next_due,
+           r.started AS last_attempt,
+           r.failures,
+           CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN r.error END AS last_error
       FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN matview.policies p ON p.view_name = pg_catalog.format('%I.%I', n.nspname, c.relname)
+      LEFT JOIN matview.policy_runs r ON r.view = c.oid
       LEFT JOIN matview.tracked_views t ON t.view = c.oid
       LEFT JOIN LATERAL (SELECT r.finished, r.mode, r.reason
                            FROM matview.refresh_history r
@@ -204,7 +291,13 @@ CREATE VIEW matview.views AS
                           ORDER BY r.started DESC LIMIT 1) h ON true
      WHERE c.relkind = 'm';
 COMMENT ON VIEW matview.views IS
-'every materialized view: how its next refresh_incremental would go, its last refresh, pending changes and staleness';
+'every materialized view: its refresh policy, how its next refresh_incremental would go, its last refresh, pending changes and staleness, when it is due, failures of its automatic refresh';
+
+CREATE VIEW matview.progress AS
+    SELECT r.pid, r.view::regclass AS view, r.phase, r.rows_done, r.rows_expected, r.started
+      FROM matview.running_refreshes() r;
+COMMENT ON VIEW matview.progress IS
+'refreshes that run now in this database, with the rows that the query of the phase has given and, by the planner''s estimate, will give; empty unless matview_refresh is in shared_preload_libraries';
 
 CREATE VIEW matview.history AS
     SELECT r.view::regclass AS view, r.started, r.mode, r.reason,
@@ -226,4 +319,37 @@ CREATE VIEW matview.dependencies AS
 COMMENT ON VIEW matview.dependencies IS
 'the base tables of each tracked materialized view and the columns it needs of them';
 
-GRANT SELECT ON matview.views, matview.history, matview.dependencies TO PUBLIC;
+CREATE FUNCTION matview.counters(OUT name text, OUT value double precision) RETURNS SETOF record
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_counters';
+COMMENT ON FUNCTION matview.counters() IS
+'internal: what the background processes of this database have counted; read the view matview.metrics';
+
+CREATE VIEW matview.metrics AS
+    SELECT c.name, 'database="' || l.database || '"' AS labels, c.value
+      FROM matview.counters() c,
+           LATERAL (SELECT replace(replace(current_database(), '\', '\\'), '"', '\"') AS database) l
+    UNION ALL
+    SELECT m.name,
+           'database="' || replace(replace(current_database(), '\', '\\'), '"', '\"') ||
+           '",view="' || replace(replace(format('%I.%I', n.nspname, k.relname), '\', '\\'), '"', '\"') || '"',
+           m.value
+      FROM matview.views v
+      JOIN pg_catalog.pg_class k ON k.oid = v.view
+      JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace
+     CROSS JOIN LATERAL (VALUES
+           ('matview_view_pending_changes', v.pending_changes::double precision),
+           ('matview_view_staleness_seconds', extract(epoch FROM v.staleness)::double precision),
+           ('matview_view_last_refresh_timestamp_seconds', extract(epoch FROM v.last_refresh)::double precision),
+           ('matview_view_consecutive_failures', v.failures::double precision),
+           ('matview_view_paused', v.paused::integer::double precision)) m (name, value)
+     WHERE m.value IS NOT NULL;
+COMMENT ON VIEW matview.metrics IS
+'counters and gauges by name, with labels as Prometheus writes them: name || ''{'' || labels || ''} '' || value is a line of its text format; counters begin at 0 when the server starts';
+
+CREATE FUNCTION matview.dependency_graph(format text DEFAULT 'mermaid') RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'mvr_dependency_graph';
+COMMENT ON FUNCTION matview.dependency_graph(text) IS
+'what materialized views read, through plain views too, as a drawing: format is mermaid or dot; raises 22004 for NULL and 22023 for another format';
+
+GRANT SELECT ON matview.metrics TO PUBLIC;
+GRANT SELECT ON matview.views, matview.history, matview.dependencies, matview.progress TO PUBLIC;

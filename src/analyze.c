@@ -675,27 +675,20 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
  * Dependent parts must be able to tell which rows of a base table are new: by a
  * key, or by where they stand.
  */
-static char *
+static void
 find_identities(MvrStage *view)
 {
 	foreach_ptr(MvrUse, use, view->uses)
 	{
 		Relation	base;
-		bool		has_places;
 
 		if (!use->is_dependent)
 			continue;
 		base = table_open(use->base, NoLock);
 		use->identity = mvr_identify_lookup_key(base);
-		has_places = base->rd_rel->relkind != RELKIND_PARTITIONED_TABLE &&
-			!has_subclass(use->base);
 		table_close(base, NoLock);
-		if (use->identity == NULL && !has_places)
-			return psprintf("partitioned table \"%s\" has no primary key, and rows of others depend on it",
-							get_rel_name(use->base));
 		use->columns = bms_add_members(use->columns, use->identity);
 	}
-	return NULL;
 }
 
 /* ----------
@@ -777,8 +770,7 @@ analyze_query(MvrStage *view, Query *query)
 	}
 	foreach_ptr(MvrStage, stage, view->inner)
 		stage->inner = view->inner;
-	if (reason == NULL)
-		reason = find_identities(view);
+	find_identities(view);
 	return reason;
 }
 

@@ -90,7 +90,9 @@ collect_views(Oid relid, ChainContext *context)
 		collect_walker((Node *) rel->rd_rules->rules[i]->actions, context);
 	if (rel->rd_rel->relkind == RELKIND_MATVIEW && mvr_catalog_lookup_view(relid))
 		context->views = lappend_oid(context->views, relid);
-	relation_close(rel, NoLock);
+
+	/* who waits for a refresh must hold nothing that its swap waits for */
+	relation_close(rel, AccessShareLock);
 }
 
 /*

@@ -391,6 +391,7 @@ mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 	writer->values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
 	writer->batch = NULL;
+	writer->has_appended = false;
 	if (nrows > 1)
 	{
 		writer->batch = palloc(sizeof(MvrLogBatch));
@@ -449,6 +450,7 @@ mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
 	int			natts = RelationGetDescr(writer->log)->natts;
 	HeapTuple	tuple;
 
+	writer->has_appended = true;
 	if (writer->last > 0)
 		slot_getsomeattrs(row, writer->last);
 	for (int i = MVR_LOG_FIXED; i < natts; i++)

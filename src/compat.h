@@ -29,6 +29,13 @@
 #define pg_fallthrough __attribute__((fallthrough))
 #endif
 
+/* 19: a signal handler, like die, also gets to know who sent the signal */
+#if PG_VERSION_NUM >= 190000
+#define mvr_compat_die() die(postgres_signal_arg, pg_siginfo)
+#else
+#define mvr_compat_die() die(postgres_signal_arg)
+#endif
+
 /* ----------
  * Rights
  * ----------
@@ -37,6 +44,21 @@
 #include "catalog/pg_class.h"
 #define object_ownercheck(classid, objid, roleid) \
 	pg_class_ownercheck(objid, roleid)
+#endif
+
+/* 15: a function for each kind of object */
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
+#define mvr_compat_owns_database(database) \
+	object_ownercheck(DatabaseRelationId, database, GetUserId())
+#define mvr_compat_owns_extension(name) \
+	object_ownercheck(ExtensionRelationId, get_extension_oid(name, true), GetUserId())
+#else
+#define mvr_compat_owns_database(database) \
+	pg_database_ownercheck(database, GetUserId())
+#define mvr_compat_owns_extension(name) \
+	pg_extension_ownercheck(get_extension_oid(name, true), GetUserId())
 #endif
 
 /* 17: MAINTAIN gives the right to refresh */
@@ -110,6 +132,24 @@ typedef bool TU_UpdateIndexes;
 #define mvr_compat_executor_run(desc) \
 	ExecutorRun(desc, ForwardScanDirection, 0, true)
 #endif
+
+/* The range table entries that a plan writes: from 19 on a set, not a list */
+#include "nodes/plannodes.h"
+
+static inline List *
+mvr_compat_list_results(const PlannedStmt *plan)
+{
+#if PG_VERSION_NUM >= 190000
+	List	   *results = NIL;
+	int			rti = -1;
+
+	while ((rti = bms_next_member(plan->resultRelationRelids, rti)) >= 0)
+		results = lappend_int(results, rti);
+	return results;
+#else
+	return plan->resultRelations;
+#endif
+}
 
 /* 19: the planner can tell EXPLAIN more */
 #if PG_VERSION_NUM >= 190000

@@ -2,7 +2,7 @@
  * ddl.c
  *		Event triggers: what other commands do to tracked views.
  *
- * They are ENABLE ALWAYS and run as whoever ran the command; they touch the
+ * All are ENABLE ALWAYS and run as whoever ran the command; they touch the
  * registry only for objects that the command has just dropped or written, so
  * the right to that command is the right to this.
  *
@@ -14,11 +14,15 @@
  *
  * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
  * relfilenode, which the next refresh would notice.  With CONCURRENTLY it
- * writes the old one; only the command itself tells.
+ * writes the old one; only the command itself tells.  A restore from pg_dump
+ * ends with these commands, so the policies that it has brought are adopted
+ * here too.
  *
  * CREATE TABLE ... PARTITION OF, ATTACH PARTITION: an empty partition of a
  * table that is captured is captured at once.  Left to the next refresh, rows
  * would be in it by then, and the view recomputed.
+ *
+ * ALTER: a policy has the view's name beside its OID, for pg_dump.
  */
 #include "postgres.h"
 
@@ -37,6 +41,7 @@
 PG_FUNCTION_INFO_V1(mvr_forget_dropped);
 PG_FUNCTION_INFO_V1(mvr_note_command);
 PG_FUNCTION_INFO_V1(mvr_note_partition);
+PG_FUNCTION_INFO_V1(mvr_note_rename);
 
 static void
 check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
@@ -90,6 +95,7 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 	}
 	foreach(lc, relations)
 		mvr_change_log_drop(lfirst_oid(lc));
+	mvr_policy_forget(relations);
 	PG_RETURN_NULL();
 }
 
@@ -107,11 +113,22 @@ mvr_note_command(PG_FUNCTION_ARGS)
 	{
 		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
 
+		mvr_wake_note_captured(lfirst_oid(lc));
 		if (tracked == NULL)
 			continue;
 		tracked->file = InvalidOid;
 		mvr_catalog_store_view(tracked, false);
 	}
+	mvr_policy_adopt();
+	PG_RETURN_NULL();
+}
+
+/* Event trigger on ddl_command_end of what can rename a view */
+Datum
+mvr_note_rename(PG_FUNCTION_ARGS)
+{
+	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
+	mvr_policy_adopt();
 	PG_RETURN_NULL();
 }
 

@@ -263,7 +263,7 @@ make_key_filter(int rti, MvrKeys *keys)
  * <place> NOT IN (SELECT place FROM ...)
  */
 static Expr *
-make_not_appeared(int rti, MvrDelta *delta, AttrNumber place)
+make_not_appeared(int rti, MvrDelta *delta, AttrNumber of, AttrNumber place)
 {
 	Query	   *query = mvr_tree_make_select();
 	List	   *tests = NIL;
@@ -281,8 +281,12 @@ make_not_appeared(int rti, MvrDelta *delta, AttrNumber place)
 												 mvr_item_make_weight(1, delta->weight));
 	}
 	if (delta->places)
+	{
 		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->places_desc, 0), rti,
-										place, 1));
+										of, 1));
+		tests = lappend(tests, make_in_test(query, 2, TupleDescAttr(delta->places_desc, 1),
+											rti, place, 2));
+	}
 	else if (delta->stage)
 		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->desc,
 																delta->place - 1),
@@ -371,14 +375,15 @@ mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKe
 	set_key_filter(current, delta, keys);
 	current->jointree->quals =
 		mvr_tree_and(list_make2(current->jointree->quals,
-								make_not_appeared(1, delta, SelfItemPointerAttributeNumber)));
+								make_not_appeared(1, delta, TableOidAttributeNumber,
+												  SelfItemPointerAttributeNumber)));
 	went->jointree->quals = mvr_item_make_sign(F_INT4LT, weight);
 	return mvr_tree_make_union_all(list_make2(current, went));
 }
 
 /*
  * old(R) in a dependent part: <columns>, went, and if there is no key also <where
- * the row stands>, <is it shown>.  Rows of new(R) that appeared are in it; they go
+ * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared are in it; they go
  * by the condition that mvr_item_build_old_qual builds.
  */
 Query *
@@ -397,8 +402,12 @@ mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 									   InvalidOid, 0), "place");
 		mvr_tree_append_target(current, delta->stage && delta->stage->having ?
 							   copyObject(delta->stage->having) : make_bool(true), "shown");
+		mvr_tree_append_target(current, (Expr *)
+							   makeVar(1, TableOidAttributeNumber, OIDOID, -1, InvalidOid, 0),
+							   "of");
 		mvr_tree_append_target(went, (Expr *) makeNullConst(TIDOID, -1, InvalidOid), "place");
 		mvr_tree_append_target(went, make_bool(true), "shown");
+		mvr_tree_append_target(went, (Expr *) makeNullConst(OIDOID, -1, InvalidOid), "of");
 	}
 	went->jointree->quals = mvr_item_make_sign(F_INT4LT, weight);
 	return mvr_tree_make_union_all(list_make2(current, went));
@@ -410,7 +419,7 @@ mvr_item_build_old_qual(int rti, MvrDelta *delta)
 {
 	AttrNumber	natts = delta->natts;
 	Var		   *went = makeVar(rti, natts + 1, BOOLOID, -1, InvalidOid, 0);
-	Expr	   *stays = make_not_appeared(rti, delta, natts + 2);
+	Expr	   *stays = make_not_appeared(rti, delta, natts + 4, natts + 2);
 
 	if (delta->stage && delta->stage->having)
 		stays = make_andclause(list_make2(makeVar(rti, natts + 3, BOOLOID, -1, InvalidOid, 0),

@@ -222,7 +222,10 @@ is_never_null(Query *query, Node *node)
 	return result;
 }
 
-/* Can the comparison of an IN be neither true nor false? */
+/*
+ * Can the comparison of an IN be neither true nor false?  An operator that is
+ * strict may still return NULL, unless it is the "=" of an operator class.
+ */
 static bool
 can_be_null(Query *query, Query *sub, Node *testexpr)
 {
@@ -232,7 +235,8 @@ can_be_null(Query *query, Query *sub, Node *testexpr)
 		Node	   *right;
 
 		if (!IsA(test, OpExpr) || list_length(op->args) != 2 ||
-			!op_strict(op->opno) || !is_never_null(query, linitial(op->args)))
+			!op_strict(op->opno) || get_mergejoin_opfamilies(op->opno) == NIL ||
+			!is_never_null(query, linitial(op->args)))
 			return true;
 		right = link_column_mutator(lsecond(op->args), sub->targetList);
 		if (!is_never_null(sub, right))

@@ -186,7 +186,7 @@ lookup_indexed_column(Relation base, MvrDelta *delta, Bitmapset *with_nulls)
 }
 
 /*
- * SELECT ctid, <columns> FROM R
+ * SELECT tableoid, ctid, <columns> FROM R
  *	WHERE hash(<columns>) IN (SELECT hash(<columns>) FROM D(R) WHERE weight > 0)
  *	  [AND <indexed column> IN (SELECT <it> FROM D(R) WHERE weight > 0)]
  */
@@ -202,10 +202,13 @@ build_search(Relation base, MvrDelta *delta, Bitmapset *with_nulls)
 	rte->relid = RelationGetRelid(base);
 	rte->relkind = base->rd_rel->relkind;
 	rte->rellockmode = AccessShareLock;
+	rte->inh = true;
 	rte->inFromCl = true;
 	rte->eref = makeAlias("base", NIL);
 	mvr_compat_read_freely(query, rte, InvalidOid);
 	mvr_tree_append_from(query, rte);
+	mvr_tree_append_target(query, (Expr *) makeVar(1, TableOidAttributeNumber, OIDOID, -1,
+												   InvalidOid, 0), "of");
 	mvr_tree_append_target(query, (Expr *) makeVar(1, SelfItemPointerAttributeNumber,
 												   TIDOID, -1, InvalidOid, 0), "place");
 	foreach_ptr(Var, var, make_vars(delta, true))
@@ -234,6 +237,7 @@ typedef struct PlaceContext
 {
 	MvrZset    *zset;
 	TupleTableSlot *row;		/* virtual: the delta's columns */
+	TupleTableSlot *place;		/* virtual: tableoid, ctid */
 } PlaceContext;
 
 static void
@@ -253,11 +257,14 @@ static void
 collect_place(TupleTableSlot *slot, void *arg)
 {
 	PlaceContext *context = arg;
-	bool		isnull;
-	ItemPointer tid = (ItemPointer) DatumGetPointer(slot_getattr(slot, 1, &isnull));
 
-	show_row(context, slot, 1);
-	mvr_zset_put(context->zset, context->row, -1, tid, NULL);
+	show_row(context, slot, 2);
+	ExecClearTuple(context->place);
+	for (int i = 0; i < 2; i++)
+		context->place->tts_values[i] = slot_getattr(slot, i + 1,
+													 &context->place->tts_isnull[i]);
+	ExecStoreVirtualTuple(context->place);
+	mvr_zset_put(context->zset, context->row, 1, NULL, context->place);
 }
 
 /* The rows that appeared; returns the columns that have NULLs in them */
@@ -279,7 +286,7 @@ collect_appeared(PlaceContext *context, MvrDelta *delta)
 			if (slot->tts_isnull[i])
 				with_nulls = bms_add_member(with_nulls, i + 1);
 		show_row(context, slot, 0);
-		mvr_zset_put(context->zset, context->row, 1, NULL, NULL);
+		mvr_zset_put(context->zset, context->row, -1, NULL, NULL);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	return with_nulls;
@@ -303,24 +310,28 @@ find_places(Relation base, MvrDelta *delta)
 	PlaceContext context;
 	Bitmapset  *with_nulls;
 	MvrZsetRow	change;
+	int			natts = delta->desc->natts - 1;
 
+	context.place = MakeSingleTupleTableSlot(delta->places_desc, &TTSOpsVirtual);
 	context.row = MakeSingleTupleTableSlot(build_row_desc(delta), &TTSOpsVirtual);
-	context.zset = mvr_zset_begin(context.row->tts_tupleDescriptor, NULL, 0, NULL);
+	context.zset = mvr_zset_begin(context.row->tts_tupleDescriptor, delta->places_desc, 0,
+								  NULL);
 	with_nulls = collect_appeared(&context, delta);
 	mvr_run_query(mvr_run_query_plan(build_search(base, delta, with_nulls), false),
 				  mvr_run_query_environment(list_make1(delta)), collect_place, &context);
 	while (mvr_zset_next(context.zset, &change))
 	{
-		Datum		value = PointerGetDatum(&change.tid);
-		bool		isnull = false;
-
 		if (change.change != MVR_ROW_SAME)
 			continue;
-		tuplestore_putvalues(delta->places, delta->places_desc, &value, &isnull);
+		slot_getsomeattrs(change.row, natts + 2);
+		tuplestore_putvalues(delta->places, delta->places_desc,
+							 change.row->tts_values + natts,
+							 change.row->tts_isnull + natts);
 		delta->nplaces++;
 	}
 	mvr_zset_end(context.zset);
 	ExecDropSingleTupleTableSlot(context.row);
+	ExecDropSingleTupleTableSlot(context.place);
 }
 
 /*
@@ -338,8 +349,9 @@ mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta)
 		if (delta->identity)
 			continue;
 		delta->places_name = psprintf("places_%u", delta->base);
-		delta->places_desc = CreateTemplateTupleDesc(1);
-		TupleDescInitEntry(delta->places_desc, 1, "place", TIDOID, -1, 0);
+		delta->places_desc = CreateTemplateTupleDesc(2);
+		TupleDescInitEntry(delta->places_desc, 1, "of", OIDOID, -1, 0);
+		TupleDescInitEntry(delta->places_desc, 2, "place", TIDOID, -1, 0);
 		TupleDescFinalize(delta->places_desc);
 		delta->places = tuplestore_begin_heap(false, false, work_mem);
 		if (delta->nrows > 0)

@@ -17,6 +17,9 @@
  *	delta		rows with weights
  *	stage		how the view's query is maintained, with its state table
  *	strategy	the way a stage is maintained: by rows, by groups, not at all
+ *	policy		when a view is refreshed by itself
+ *	scheduler	the process of a database that says which view is due
+ *	worker		a process that runs the refreshes that a scheduler hands out
  */
 #ifndef MATVIEW_REFRESH_H
 #define MATVIEW_REFRESH_H
@@ -28,10 +31,16 @@
 #include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
+#include "port/atomics.h"
+#include "postmaster/bgworker.h"
 #include "storage/itemptr.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
 #include "utils/queryenvironment.h"
 #include "utils/rel.h"
 #include "utils/snapshot.h"
+#include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "compat.h"
@@ -43,6 +52,175 @@
 extern int	mvr_history_limit;	/* rows of history kept per view */
 extern int	mvr_swap_timeout;	/* ms to go on trying for the swap's lock */
 extern int	mvr_max_log_size;	/* kB of log one view may hold back; -1 any */
+extern int	mvr_max_workers;	/* refresh workers at a time, of all databases */
+extern int	mvr_min_interval;	/* ms between two on_change refreshes of a view */
+extern int	mvr_max_retry_delay;	/* ms after which a failing view is tried again */
+extern bool mvr_intercept_refresh;	/* REFRESH MATERIALIZED VIEW is ours */
+
+/* ----------
+ * shared.c: the shared memory of automatic refreshes
+ *
+ * There is none unless the library is preloaded: mvr_shared is NULL then, and
+ * whatever would tell another process something does nothing.
+ * ----------
+ */
+#define MVR_MAX_DIRTY		64	/* base tables named at once; beyond, all */
+#define MVR_WATCH_WORDS		32	/* of 64 bits */
+
+/* Where a refresh is */
+typedef enum MvrPhase
+{
+	MVR_PHASE_NONE,				/* no refresh */
+	MVR_PHASE_LOCK,				/* waits for the view's lock, analyzes the query */
+	MVR_PHASE_READ,				/* reads the change logs */
+	MVR_PHASE_APPLY,			/* applies the changes */
+	MVR_PHASE_COMPARE,			/* runs the query, writes what differs */
+	MVR_PHASE_REBUILD,			/* runs the query into a new heap */
+	MVR_PHASE_SWAP,				/* builds indexes, waits for readers, swaps */
+	MVR_PHASE_RECORD			/* trims the change logs, writes the history */
+} MvrPhase;
+
+/* One per backend.  Written by it alone, read by others without a lock. */
+typedef struct MvrProgress
+{
+	MvrPhase	phase;
+	int			pid;
+	Oid			database;
+	Oid			view;
+	TimestampTz started;
+	int64		done;			/* rows of the phase's query */
+	int64		expected;		/* of them, by the planner; 0 if not known */
+} MvrProgress;
+
+typedef struct MvrCounters
+{
+	uint64		refreshes;		/* that a worker has completed */
+	uint64		changed;		/* of them, those that had something to do */
+	uint64		failures;
+	uint64		wakeups;		/* of the scheduler */
+	uint64		microseconds;	/* spent in refreshes */
+} MvrCounters;
+
+/* A database whose views are refreshed automatically, or may be */
+typedef struct MvrDatabase
+{
+	Oid			database;		/* InvalidOid if the slot is free; set by the
+								 * launcher, under the lock */
+	slock_t		mutex;			/* protects all that follows, but "watch" */
+	int			scheduler;		/* pid, 0 if there is none */
+	Latch	   *latch;			/* the scheduler's */
+	bool		is_settled;		/* the scheduler has looked */
+	bool		has_extension;	/* what it has found */
+	int			holder;			/* pid of a backend that wants our processes
+								 * out of the database, or 0 */
+
+	/* what has happened since the scheduler looked */
+	bool		policies_changed;
+	bool		catalog_changed;
+	bool		all_dirty;		/* any base table may have changed */
+	int			ndirty;
+	Oid			dirty[MVR_MAX_DIRTY];
+
+	bool		has_prepared;	/* a prepared transaction may have changes */
+	uint64		starving;		/* 0, or the ticket that it drew when views were
+								 * due and it had no worker; under the lock */
+	MvrCounters counters;
+
+	/*
+	 * A bit for each relation whose writers should tell although nothing is
+	 * captured.  Set by the scheduler, read without a lock, see wake.c.
+	 */
+	pg_atomic_uint64 watch[MVR_WATCH_WORDS];
+} MvrDatabase;
+
+/* How the last refresh by a worker went */
+typedef struct MvrRun
+{
+	Oid			view;
+	TimestampTz started;
+	TimestampTz finished;
+	int			failures;		/* in a row */
+	int			sqlstate;		/* of the last failure, 0 after success */
+	TimestampTz retry_at;		/* if failures > 0 */
+} MvrRun;
+
+typedef enum MvrWorkerState
+{
+	MVR_WORKER_FREE,
+	MVR_WORKER_STARTING,		/* reserved by a scheduler */
+	MVR_WORKER_IDLE,			/* waits for a view */
+	MVR_WORKER_BUSY,			/* has one */
+	MVR_WORKER_DONE				/* has finished it, "run" says how */
+} MvrWorkerState;
+
+/* A refresh worker, or room for one; protected by the lock */
+typedef struct MvrWorker
+{
+	MvrWorkerState state;
+	Oid			database;
+	int			generation;		/* of the slot's use: who comes late goes */
+	int			pid;			/* 0 until it is there */
+	Latch	   *latch;
+	int			scheduler;		/* pid of the one that has handed it the view */
+	bool		has_worked;		/* so it may go if another database starves */
+	Oid			view;
+	bool		is_gone;		/* the view, or its policy */
+	bool		is_changed;		/* there was something to do */
+	bool		is_rewritten;	/* its tracking may not be as it was */
+	MvrRun		run;
+} MvrWorker;
+
+typedef struct MvrShared
+{
+	LWLock	   *lock;
+	uint64		tickets;		/* drawn so far; under the lock */
+	slock_t		mutex;			/* protects what follows */
+	Latch	   *launcher;
+	bool		databases_changed;	/* look at pg_database again */
+	Oid			probe;			/* got the extension; or InvalidOid */
+	bool		probe_all;		/* more than one did */
+} MvrShared;
+
+extern MvrShared *mvr_shared;
+extern MvrDatabase *mvr_databases;
+extern MvrWorker *mvr_workers;
+extern int	mvr_nslots;			/* of databases, and of workers */
+extern MvrProgress *mvr_progress_slots; /* by the place of a PGPROC */
+extern int	mvr_nprogress;
+
+extern void mvr_shared_request(void);
+extern MvrDatabase *mvr_shared_lookup_database(Oid database);
+extern void mvr_shared_wake(MvrDatabase *db);
+extern void mvr_shared_wake_launcher(void);
+extern bool mvr_shared_is_held(MvrDatabase *db);
+extern bool mvr_shared_is_other_starving(Oid database, uint64 ticket);
+extern void mvr_shared_wake_starving(void);
+extern void mvr_shared_terminate_workers(Oid database);
+
+/* ----------
+ * progress.c: where the refresh of this backend is
+ * ----------
+ */
+extern void mvr_progress_begin(Oid view);
+extern void mvr_progress_set_phase(MvrPhase phase);
+extern void mvr_progress_expect(double rows);
+extern void mvr_progress_count(void);
+extern void mvr_progress_end(void);
+
+/* ----------
+ * wake.c: tell the scheduler, at commit, what a transaction has done
+ * ----------
+ */
+extern void mvr_wake_init(void);
+extern void mvr_wake_note_captured(Oid base);
+extern void mvr_wake_note_written(Oid relid);
+extern void mvr_wake_note_policies(void);
+extern void mvr_wake_note_catalog(void);
+extern void mvr_wake_note_all(void);
+extern void mvr_wake_note_extension(void);
+extern void mvr_wake_note_databases(void);
+extern void mvr_wake_now(void);
+extern uint64 mvr_wake_hash(Oid relid);
 
 /* ----------
  * view.c: the view that an SQL function was called for
@@ -124,6 +302,57 @@ extern bool mvr_frontier_covers(const MvrFrontier *frontier,
 extern bool mvr_frontier_is_visible(const MvrFrontier *frontier);
 
 /* ----------
+ * cron.c: when a cron line comes next
+ * ----------
+ */
+typedef struct MvrCron
+{
+	uint64		minutes;		/* bit per value */
+	uint32		hours;
+	uint32		days;			/* of the month, from bit 1 */
+	uint32		months;			/* from bit 1 */
+	uint32		weekdays;		/* Sunday is bit 0 */
+	bool		any_day;		/* day of the month begins with an asterisk */
+	bool		any_weekday;	/* day of the week likewise */
+} MvrCron;
+
+extern bool mvr_cron_parse(const char *text, MvrCron *cron, char **problem);
+extern bool mvr_cron_is_like(const char *text);
+extern TimestampTz mvr_cron_next(const MvrCron *cron, TimestampTz after);
+
+/* ----------
+ * policy.c: when views are to be refreshed by themselves
+ * ----------
+ */
+typedef enum MvrPolicyKind
+{
+	MVR_POLICY_OFF,
+	MVR_POLICY_ON_STATEMENT,
+	MVR_POLICY_ON_COMMIT,
+	MVR_POLICY_ON_CHANGE,
+	MVR_POLICY_EVERY,
+	MVR_POLICY_CRON
+} MvrPolicyKind;
+
+typedef struct MvrPolicy
+{
+	Oid			view;
+	bool		paused;
+	MvrPolicyKind kind;
+	Interval	every;			/* MVR_POLICY_EVERY */
+	MvrCron		cron;			/* MVR_POLICY_CRON */
+	char	   *text;			/* as it is stored */
+} MvrPolicy;
+
+extern void mvr_policy_set(Oid view, const char *text);
+extern List *mvr_policy_list(void);
+extern void mvr_policy_adopt(void);
+extern void mvr_policy_forget(List *relations);
+extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
+extern void mvr_policy_store_run(const MvrRun *run, const char *error);
+extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);
+
+/* ----------
  * zset.c: collect rows with weights, hand out what is left of them
  *
  * A row is compared by its binary image, since users see the difference
@@ -185,7 +414,7 @@ typedef struct MvrDelta
 
 	/* which rows appeared, for dependent parts; see identify.c */
 	Bitmapset  *identity;		/* attnums that tell rows apart, or NULL */
-	char	   *places_name;	/* else: tids of the rows, as relation */
+	char	   *places_name;	/* else: tableoid and ctid of the rows, as relation */
 	TupleDesc	places_desc;
 	Tuplestorestate *places;
 	int64		nplaces;
@@ -201,6 +430,7 @@ typedef struct MvrLogWriter
 	Relation	log;
 	const AttrNumber *source;	/* per column of the log, column of the rows */
 	AttrNumber	last;			/* highest of them */
+	bool		has_appended;
 	CommandId	cid;
 	Datum	   *values;			/* a row of the log */
 	bool	   *nulls;
@@ -618,6 +848,7 @@ extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_end(Oid view);
 extern void mvr_track_add_partition(Oid partition);
+extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
 
 /* ----------
  * merge.c: the values of a state column, before and after
@@ -715,5 +946,49 @@ extern void mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 extern bool mvr_diff_is_current(Relation view);
 extern void mvr_diff_count(const MvrStage *stage, Relation view,
 						   int64 *missing, int64 *extra);
+
+/* ----------
+ * refresh.c: the one entry
+ * ----------
+ */
+extern const char *mvr_refresh_auto(Oid view);
+
+/* ----------
+ * process.c: what our background processes have in common
+ * ----------
+ */
+extern bool mvr_process_register(const char *function, const char *name,
+								 const char *type, int64 arg,
+								 BackgroundWorkerHandle **handle);
+extern void mvr_process_connect(Oid database, const char *lock_timeout);
+extern void mvr_process_set_signals(void);
+extern bool mvr_process_wait(TimestampTz until);
+
+/* ----------
+ * pool.c: a scheduler's side of the worker slots
+ * ----------
+ */
+extern void mvr_pool_begin(MvrDatabase *db);
+extern MvrWorker *mvr_pool_assign(Oid view, int *generation);
+extern void mvr_pool_free_dead(void);
+extern void mvr_pool_start(int needed, TimestampTz now);
+extern void mvr_pool_set_starving(MvrDatabase *db, bool is_starving);
+extern TimestampTz mvr_pool_get_retry_time(TimestampTz now);
+
+/* ----------
+ * worker.c, scheduler.c, launcher.c: the background processes
+ * ----------
+ */
+extern int64 mvr_worker_argument(int slot, int generation);
+extern void mvr_launcher_register(void);
+extern PGDLLEXPORT void mvr_worker_main(Datum arg);
+extern PGDLLEXPORT void mvr_scheduler_main(Datum arg);
+extern PGDLLEXPORT void mvr_launcher_main(Datum arg);
+
+/* ----------
+ * utility.c: commands that are ours, and those that we must know of
+ * ----------
+ */
+extern void mvr_utility_init(void);
 
 #endif							/* MATVIEW_REFRESH_H */

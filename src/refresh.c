@@ -84,6 +84,9 @@ typedef struct Refresh
 	TimestampTz started;
 } Refresh;
 
+/* Rows from which a change of half a table is one to recompute for */
+#define FLOOD_FROM	1000
+
 PG_FUNCTION_INFO_V1(mvr_refresh);
 PG_FUNCTION_INFO_V1(mvr_refresh_full);
 PG_FUNCTION_INFO_V1(mvr_refresh_concurrent);
@@ -404,6 +407,7 @@ run_diff(Refresh *refresh)
 	MvrHeap    *view;
 
 	refresh->mode = "diff";
+	mvr_progress_set_phase(MVR_PHASE_COMPARE);
 	CommandCounterIncrement();
 	state = renew_states(refresh);
 	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
@@ -458,6 +462,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	RebuildContext context = {0};
 	Oid			new_index;
 
+	mvr_progress_set_phase(MVR_PHASE_REBUILD);
 	context.state = renew_states(refresh);
 	context.rebuild = mvr_rebuild_begin(refresh->view);
 	if (context.state)
@@ -468,6 +473,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	finish_state(refresh, context.state);
 	new_index = ensure_row_index(refresh, true);
 	trim_logs(refresh);
+	mvr_progress_set_phase(MVR_PHASE_SWAP);
 	if (!mvr_rebuild_swap(context.rebuild, wait))
 	{
 		mvr_rebuild_abandon(context.rebuild);
@@ -589,6 +595,40 @@ is_rebuild_cheaper(Refresh *refresh)
 	return full_cost < delta_cost;
 }
 
+/*
+ * Can a delta query see rows together that never were there together?  It
+ * reads one table as it is and another as it was.  Then an expression may fail
+ * that never does in the view's query.
+ */
+static bool
+can_mix_states(Refresh *refresh)
+{
+	foreach_ptr(MvrUse, use, refresh->stage->uses)
+		if (use->is_dependent)
+			return true;
+	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
+}
+
+/*
+ * Has so much changed that a recomputation is better than queries over old and
+ * new rows?  They are meant for a few rows, and planned without statistics.
+ */
+static char *
+find_flood(Refresh *refresh)
+{
+	foreach_ptr(MvrDelta, delta, can_mix_states(refresh) ? refresh->deltas : NIL)
+	{
+		Relation	base = table_open(delta->base, NoLock);
+		double		ntuples = base->rd_rel->reltuples;
+
+		table_close(base, NoLock);
+		if (delta->nrows >= FLOOD_FROM && ntuples >= 0 && delta->nrows > ntuples / 2)
+			return psprintf("more than half of \"%s\" has changed",
+							get_rel_name(delta->base));
+	}
+	return NULL;
+}
+
 /* ----------
  * Applying the changes
  * ----------
@@ -609,31 +649,24 @@ apply_deltas(Refresh *refresh)
 }
 
 /*
- * Can a delta query see rows together that never were there together?  It
- * reads one table as it is and another as it was.  Then an expression may fail
- * that never does in the view's query.
+ * Is this an error of the data, and not of the server or the session?  A
+ * function may raise anything.
  */
-static bool
-can_mix_states(Refresh *refresh)
-{
-	foreach_ptr(MvrUse, use, refresh->stage->uses)
-		if (use->is_dependent)
-			return true;
-	return list_length(refresh->deltas) > 1 || refresh->stage->inner != NIL;
-}
-
-/* Is this an error of the data, and not of the server or the session? */
 static bool
 is_data_error(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
-		case MAKE_SQLSTATE('2', '1', '0', '0', '0'):	/* cardinality */
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data exception */
-		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* PL/pgSQL RAISE */
-			return true;
-		default:
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object state, locks */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
 			return false;
+		default:
+			return true;
 	}
 }
 
@@ -684,6 +717,7 @@ run_incremental(Refresh *refresh)
 {
 	char	   *reason = find_contents_fault(refresh);
 
+	mvr_progress_set_phase(MVR_PHASE_READ);
 	if (reason == NULL)
 		reason = read_deltas(refresh);
 	if (reason)
@@ -697,6 +731,12 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 		return;
 	}
+	refresh->reason = find_flood(refresh);
+	if (refresh->reason)
+	{
+		run_diff(refresh);
+		return;
+	}
 	mvr_inner_set_states(refresh->stage, refresh->tracked, RowExclusiveLock);
 	if (refresh->requested == REFRESH_AUTO && is_rebuild_cheaper(refresh))
 	{
@@ -705,6 +745,7 @@ run_incremental(Refresh *refresh)
 		return;
 	}
 	refresh->mode = "incremental";
+	mvr_progress_set_phase(MVR_PHASE_APPLY);
 	refresh->reason = try_apply_deltas(refresh);
 	if (refresh->reason)
 		run_diff(refresh);
@@ -756,9 +797,12 @@ record_refresh(Refresh *refresh)
 	/* changes that came to nothing are consumed all the same */
 	if (is_none && refresh->nread == 0)
 		return;
+	mvr_progress_set_phase(MVR_PHASE_RECORD);
 	if (refresh->has_trimmed)
 		store_frontier(refresh);
 	trim_logs(refresh);
+	if (!is_none)
+		mvr_wake_note_captured(RelationGetRelid(refresh->view));
 	if (!is_none)
 		mvr_catalog_append_history(RelationGetRelid(refresh->view), refresh->mode,
 								   refresh->reason, refresh->inserted,
@@ -861,6 +905,7 @@ run_refresh(Refresh *refresh, bool with_sources)
 	mvr_view_check_may_write("matview.refresh()");
 	refresh->started = GetCurrentTimestamp();
 	refreshes = list_refreshes(refresh, with_sources);
+	mvr_progress_begin(refresh->view_oid);
 	open_views(refreshes);
 	foreach_ptr(Refresh, one, refreshes)
 		prepare_refresh(one);
@@ -869,13 +914,28 @@ run_refresh(Refresh *refresh, bool with_sources)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach_ptr(Refresh, one, refreshes)
 	{
+		mvr_progress_begin(one->view_oid);
 		execute_refresh(one);
 		CommandCounterIncrement();
 		UpdateActiveSnapshotCommandId();
+		mvr_progress_end();
 	}
 	PopActiveSnapshot();
 	foreach_ptr(Refresh, one, refreshes)
 		relation_close(one->view, NoLock);
+}
+
+/*
+ * For the background worker, and for REFRESH MATERIALIZED VIEW: the view alone.
+ * Returns the mode that it came to.
+ */
+const char *
+mvr_refresh_auto(Oid view)
+{
+	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view};
+
+	run_refresh(&refresh, false);
+	return refresh.mode;
 }
 
 static Datum

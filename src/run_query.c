@@ -34,6 +34,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
 
+	mvr_progress_count();
 	receiver->function(slot, receiver->arg);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->context);
@@ -150,6 +151,7 @@ mvr_run_query(PlannedStmt *plan, QueryEnvironment *env, MvrRowFunction function,
 									   InvalidSnapshot, &receiver.pub, NULL, env, 0);
 	uint64		processed;
 
+	mvr_progress_expect(plan->planTree->plan_rows);
 	ExecutorStart(desc, 0);
 	mvr_compat_executor_run(desc);
 	processed = desc->estate->es_processed;

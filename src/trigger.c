@@ -307,6 +307,7 @@ mvr_capture(PG_FUNCTION_ARGS)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	int64		nrows;
 	Oid			log_oid;
+	Oid			base;
 	Relation	log;
 	MvrLogWriter writer;
 
@@ -315,10 +316,12 @@ mvr_capture(PG_FUNCTION_ARGS)
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("matview.capture() was not called by a trigger of matview_refresh"));
 	log_oid = atooid(trigger->tg_trigger->tgargs[0]);
+	base = atooid(trigger->tg_trigger->tgargs[1]);
 
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
 		mvr_change_log_append_mark(log_oid);
+		mvr_wake_note_captured(base);
 		return PointerGetDatum(NULL);
 	}
 
@@ -329,11 +332,12 @@ mvr_capture(PG_FUNCTION_ARGS)
 	if (log == NULL)
 		return PointerGetDatum(NULL);
 	mvr_change_log_begin_append(&writer, log,
-								mvr_trigger_get_map(trigger->tg_relation, log,
-													atooid(trigger->tg_trigger->tgargs[1])),
+								mvr_trigger_get_map(trigger->tg_relation, log, base),
 								nrows);
 	append_event(&writer, trigger);
 	mvr_change_log_end_append(&writer);
+	if (writer.has_appended)
+		mvr_wake_note_captured(base);
 	table_close(log, NoLock);
 	return PointerGetDatum(NULL);
 }

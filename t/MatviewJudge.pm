@@ -61,17 +61,18 @@ sub value
 	return $self->rows($sql)->[0][0];
 }
 
-# Refreshes each view and judges it.  An error is a wrong view; after a crash
-# nothing more can be said.
+# Refreshes each view, by "call" if not by refresh_incremental, and judges it.
+# An error is a wrong view; after a crash nothing more can be said.
 sub refresh_all
 {
 	my ($self, $title, %o) = @_;
 	my (@wrong, @unchecked, @slow);
 	my $n = @{ $self->{views} };
+	my $call = $o{call} // 'matview.refresh_incremental';
 	$self->{round}++;
 	for my $view (@{ $self->{views} })
 	{
-		my $row = eval { $self->rows("SELECT mode, rows_inserted + rows_updated + rows_deleted, duration_ms FROM matview.refresh_incremental('$view')")->[0] };
+		my $row = eval { $self->rows("SELECT mode, rows_inserted + rows_updated + rows_deleted, duration_ms FROM $call('$view')")->[0] };
 		push @wrong, "$view: $@" and $self->note_mode($view, 'error') and next if !$row;
 		my ($mode, $written, $ms) = @$row;
 		$self->note_mode($view, $mode);

@@ -69,7 +69,8 @@ CREATE FUNCTION leftovers() RETURNS TABLE (what text) LANGUAGE sql AS $$
      WHERE c.relkind IN ('r', 'i', 't') AND c.oid >= 16384
        AND (c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'matview')
             AND c.relkind = 'r'
-            AND c.relname NOT IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history')
+            AND c.relname NOT IN ('change_logs', 'tracked_views', 'tracked_sources', 'refresh_history',
+                              'policies', 'policy_runs')
             OR c.relname ~ '^(pg_temp_|mvr_|matview_)')
     UNION ALL
     SELECT 'trigger ' || t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger t
@@ -83,6 +84,12 @@ CREATE FUNCTION leftovers() RETURNS TABLE (what text) LANGUAGE sql AS $$
     UNION ALL
     SELECT 'history of a dropped view' FROM matview.refresh_history h
      WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = h.view)
+    UNION ALL
+    SELECT 'policy of a dropped view' FROM matview.policies p
+     WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = p.view)
+    UNION ALL
+    SELECT 'run of a dropped view' FROM matview.policy_runs r
+     WHERE NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.view)
     UNION ALL
     SELECT 'dependency on ' || d.refclassid::regclass || ' ' || d.refobjid FROM pg_depend d
      WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid >= 16384

@@ -206,6 +206,7 @@ sub note_reason
 	my $reason = $self->value($step->{session}, "SELECT reason FROM matview.history WHERE view = $view\::regclass ORDER BY started DESC LIMIT 1") // '';
 	$reason =~ s/"(?:[^"]|"")*"/"..."/g;
 	$self->{reasons}{$reason}++;
+	$self->fail('contents did not fit', $view, $step) if $reason eq 'the contents did not fit the changes';
 	return;
 }
 

@@ -1,0 +1,380 @@
+/*
+ * launcher.c
+ *		Start one scheduler in every database that has the extension.
+ *
+ * Only a process in a database can see whether the extension is there.  So a
+ * scheduler is started once in each database, one after the other, and ends
+ * when it finds none.  After that a commit of CREATE EXTENSION tells of the
+ * database, and one of CREATE DATABASE and the like that there may be a new
+ * one.  Databases that are templates or cannot be connected to are left alone.
+ *
+ * A backend that must have a database to itself (DROP DATABASE) holds its
+ * slot, which ends our processes there and keeps us from starting others.
+ *
+ * The launcher is there when the server is not in recovery: on a standby it
+ * starts with the promotion.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "matview_refresh.h"
+
+#define LIST_INTERVAL		(5 * USECS_PER_MINUTE)
+#define FIRST_DELAY			USECS_PER_SEC
+#define MAX_DELAY			USECS_PER_MINUTE
+#define SLOT_RETRY			(10 * USECS_PER_SEC)
+
+typedef struct Database
+{
+	Oid			oid;
+	bool		is_listed;		/* seen in the last look at pg_database */
+	bool		is_absent;		/* the extension is not there */
+	BackgroundWorkerHandle *handle; /* of the scheduler, or NULL */
+	int			failures;		/* of the scheduler, in a row */
+	TimestampTz retry_at;
+} Database;
+
+static List *databases = NIL;	/* of Database */
+static TimestampTz list_at = 0;
+static bool is_out_of_slots = false;
+
+/* ----------
+ * Databases
+ * ----------
+ */
+
+static Database *
+lookup(Oid oid)
+{
+	foreach_ptr(Database, db, databases)
+	{
+		if (db->oid == oid)
+			return db;
+	}
+	return NULL;
+}
+
+static void
+enter(Oid oid)
+{
+	Database   *db = lookup(oid);
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	if (db == NULL)
+	{
+		db = palloc0(sizeof(Database));
+		db->oid = oid;
+		databases = lappend(databases, db);
+	}
+	db->is_listed = true;
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+is_eligible(Form_pg_database form)
+{
+	return form->datallowconn && !form->datistemplate && form->datconnlimit >= -1;
+}
+
+static void
+list_databases(TimestampTz now)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	foreach_ptr(Database, db, databases)
+		db->is_listed = false;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (is_eligible(form))
+			enter(form->oid);
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	list_at = now + LIST_INTERVAL;
+}
+
+/* ----------
+ * Slots
+ * ----------
+ */
+
+/* NULL if all are taken */
+static MvrDatabase *
+ensure_slot(Oid database)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(database);
+
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; slot == NULL && i < mvr_nslots; i++)
+	{
+		if (OidIsValid(mvr_databases[i].database))
+			continue;
+		slot = &mvr_databases[i];
+		slot->scheduler = slot->holder = 0;
+		slot->is_settled = slot->has_prepared = false;
+		slot->starving = 0;
+		memset(&slot->counters, 0, sizeof(slot->counters));
+		slot->database = database;
+	}
+	LWLockRelease(mvr_shared->lock);
+	return slot;
+}
+
+static void
+free_slot(Oid database)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(database);
+
+	if (slot == NULL || mvr_shared_is_held(slot))
+		return;
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	slot->database = InvalidOid;
+	LWLockRelease(mvr_shared->lock);
+}
+
+/* ----------
+ * Schedulers
+ * ----------
+ */
+
+/* A scheduler has ended: what does that mean? */
+static void
+note_end(Database *db, TimestampTz now)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(db->oid);
+	bool		is_settled = slot && slot->is_settled;
+
+	pfree(db->handle);
+	db->handle = NULL;
+	db->is_absent = is_settled && !slot->has_extension;
+	if (is_settled && !db->is_absent)
+		db->failures = 0;		/* it did get somewhere */
+	db->retry_at = now + Min(FIRST_DELAY << Min(db->failures, 10), MAX_DELAY);
+	db->failures++;
+	if (db->is_absent || !db->is_listed)
+	{
+		db->failures = 0;
+		free_slot(db->oid);
+	}
+}
+
+static bool
+is_starting(Database *db)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(db->oid);
+
+	return db->handle && slot && !slot->is_settled;
+}
+
+/* Is there a scheduler, perhaps one that a launcher before us has started? */
+static bool
+is_running(Database *db)
+{
+	MvrDatabase *slot = mvr_shared_lookup_database(db->oid);
+
+	return slot && slot->scheduler != 0;
+}
+
+/* One line in the log when it begins, and one when it is over */
+static void
+note_slots(bool out_of_slots)
+{
+	if (out_of_slots != is_out_of_slots)
+		ereport(LOG,
+				out_of_slots ?
+				errmsg("no background worker slot is free for a refresh scheduler") :
+				errmsg("refresh schedulers can be started again"),
+				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
+	is_out_of_slots = out_of_slots;
+}
+
+static void
+start(Database *db, TimestampTz now)
+{
+	MvrDatabase *slot = ensure_slot(db->oid);
+
+	if (slot && mvr_shared_is_held(slot))
+	{
+		db->retry_at = now + FIRST_DELAY;
+		return;
+	}
+	if (slot)
+		slot->is_settled = false;
+	if (slot == NULL ||
+		!mvr_process_register("mvr_scheduler_main",
+							  psprintf("matview refresh scheduler of database %u", db->oid),
+							  "matview refresh scheduler", db->oid, &db->handle))
+	{
+		db->handle = NULL;
+		db->retry_at = now + SLOT_RETRY;
+		note_slots(true);
+		return;
+	}
+	note_slots(false);
+}
+
+/*
+ * Start what is not running and should be, one after the other.  Returns when
+ * to look again.
+ */
+static TimestampTz
+start_schedulers(TimestampTz now)
+{
+	TimestampTz next = list_at;
+	bool		is_busy = false;
+
+	foreach_ptr(Database, db, databases)
+		is_busy = is_busy || is_starting(db);
+	foreach_ptr(Database, db, databases)
+	{
+		if (db->handle || db->is_absent || !db->is_listed || is_running(db))
+			continue;
+		if (!is_busy && db->retry_at <= now)
+		{
+			start(db, now);
+			is_busy = (db->handle != NULL);
+		}
+		if (db->handle == NULL && db->retry_at > now)
+			next = Min(next, db->retry_at);
+	}
+	return next;
+}
+
+static void
+note_ends(TimestampTz now)
+{
+	foreach_ptr(Database, db, databases)
+	{
+		pid_t		pid;
+
+		if (db->handle && GetBackgroundWorkerPid(db->handle, &pid) == BGWH_STOPPED)
+			note_end(db, now);
+	}
+}
+
+static void
+forget_databases(void)
+{
+	List	   *kept = NIL;
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	foreach_ptr(Database, db, databases)
+	{
+		if (db->is_listed || db->handle)
+			kept = lappend(kept, db);
+		else
+		{
+			free_slot(db->oid);
+			pfree(db);
+		}
+	}
+	list_free(databases);
+	databases = kept;
+	MemoryContextSwitchTo(old);
+}
+
+/* ----------
+ * The process
+ * ----------
+ */
+
+/* What commits have told: databases, or the extension in one */
+static void
+take_notes(void)
+{
+	Oid			probe;
+	bool		probe_all;
+
+	SpinLockAcquire(&mvr_shared->mutex);
+	if (mvr_shared->databases_changed)
+		list_at = 0;
+	probe = mvr_shared->probe;
+	probe_all = mvr_shared->probe_all;
+	mvr_shared->probe = InvalidOid;
+	mvr_shared->probe_all = mvr_shared->databases_changed = false;
+	SpinLockRelease(&mvr_shared->mutex);
+	foreach_ptr(Database, db, databases)
+	{
+		if (!probe_all && db->oid != probe)
+			continue;
+		db->is_absent = false;
+		db->retry_at = 0;
+	}
+}
+
+static void
+leave(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
+{
+	SpinLockAcquire(&mvr_shared->mutex);
+	mvr_shared->launcher = NULL;
+	SpinLockRelease(&mvr_shared->mutex);
+}
+
+void
+mvr_launcher_main(pg_attribute_unused() Datum arg)
+{
+	MemoryContext context;
+
+	mvr_process_set_signals();
+	SpinLockAcquire(&mvr_shared->mutex);
+	mvr_shared->launcher = MyLatch;
+	SpinLockRelease(&mvr_shared->mutex);
+	before_shmem_exit(leave, (Datum) 0);
+	mvr_process_connect(InvalidOid, "0");
+	context = AllocSetContextCreate(TopMemoryContext, "matview launcher",
+									ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz next;
+
+		MemoryContextSwitchTo(context);
+		take_notes();
+		if (list_at <= now || list_at > now + 2 * LIST_INTERVAL)
+			list_databases(now);
+		note_ends(now);
+		forget_databases();
+		next = start_schedulers(now);
+		MemoryContextReset(context);
+		mvr_process_wait(next);
+	}
+}
+
+/* Have the launcher started; called while the library is being preloaded */
+void
+mvr_launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "matview_refresh", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "mvr_launcher_main", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, "matview refresh launcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "matview refresh launcher", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}

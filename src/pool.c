@@ -1,0 +1,250 @@
+/*
+ * pool.c
+ *		A scheduler's side of the worker slots.
+ *
+ * Workers are started when views wait and none is idle, up to
+ * matview.max_workers in all databases together; worker.c has the states of a
+ * slot, shared.c says who has the next one when several databases wait.
+ *
+ * There may be no background worker left to be had.  Then it is tried again
+ * after SLOT_RETRY, and the log has one line when that begins and one when it
+ * is over.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "matview_refresh.h"
+
+#define SLOT_RETRY			(5 * USECS_PER_SEC)
+
+static MvrDatabase *me = NULL;
+static BackgroundWorkerHandle **handles = NULL; /* by slot; of workers we started */
+static TimestampTz slot_retry_at = 0;
+static bool is_out_of_slots = false;
+
+/* Slots that a scheduler before us has reserved, for workers that never came */
+static void
+free_old_slots(void)
+{
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		MvrWorker  *worker = &mvr_workers[i];
+
+		if (worker->database != MyDatabaseId)
+			continue;
+		if (worker->state == MVR_WORKER_DONE)
+			worker->state = MVR_WORKER_IDLE;
+		else if (worker->state == MVR_WORKER_STARTING && worker->pid == 0)
+		{
+			worker->state = MVR_WORKER_FREE;
+			worker->database = InvalidOid;
+			worker->generation++;
+		}
+	}
+	LWLockRelease(mvr_shared->lock);
+}
+
+/* Begin as the scheduler of a database */
+void
+mvr_pool_begin(MvrDatabase *db)
+{
+	me = db;
+	handles = MemoryContextAllocZero(TopMemoryContext,
+									 sizeof(BackgroundWorkerHandle *) * mvr_nslots);
+	free_old_slots();
+}
+
+/*
+ * Hand a view to an idle worker of this database; NULL if there is none, or
+ * just one that has to go now.
+ */
+MvrWorker *
+mvr_pool_assign(Oid view, int *generation)
+{
+	MvrWorker  *worker = NULL;
+	bool		is_other_starving;
+
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	is_other_starving = mvr_shared_is_other_starving(MyDatabaseId, 0);
+	for (int i = 0; i < mvr_nslots && worker == NULL; i++)
+		if (mvr_workers[i].state == MVR_WORKER_IDLE && mvr_workers[i].database == MyDatabaseId &&
+			!(mvr_workers[i].has_worked && is_other_starving))
+			worker = &mvr_workers[i];
+	if (worker)
+	{
+		worker->view = view;
+		worker->scheduler = MyProcPid;
+		*generation = worker->generation;
+		worker->state = MVR_WORKER_BUSY;
+	}
+	LWLockRelease(mvr_shared->lock);
+	if (worker)
+		SetLatch(worker->latch);
+	return worker;
+}
+
+/* Slots of workers that never came */
+void
+mvr_pool_free_dead(void)
+{
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		pid_t		pid;
+
+		if (handles[i] == NULL || GetBackgroundWorkerPid(handles[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(handles[i]);
+		handles[i] = NULL;
+		LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+		if (mvr_workers[i].state == MVR_WORKER_STARTING && mvr_workers[i].pid == 0 &&
+			mvr_workers[i].database == MyDatabaseId)
+		{
+			mvr_workers[i].state = MVR_WORKER_FREE;
+			mvr_workers[i].database = InvalidOid;
+			mvr_workers[i].generation++;
+		}
+		LWLockRelease(mvr_shared->lock);
+	}
+}
+
+/* How many workers there are; caller holds the lock */
+static void
+count_workers(int *all, int *ours, int *starting, int *unused)
+{
+	*all = *ours = *starting = 0;
+	*unused = -1;
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		if (mvr_workers[i].state == MVR_WORKER_FREE)
+		{
+			*unused = i;
+			continue;
+		}
+		(*all)++;
+		if (mvr_workers[i].database != MyDatabaseId)
+			continue;
+		(*ours)++;
+		if (mvr_workers[i].state == MVR_WORKER_STARTING)
+			(*starting)++;
+	}
+}
+
+/* Reserve a slot if one more worker is wanted and allowed; else -1 */
+static int
+reserve_slot(int needed, int *generation, bool *starves)
+{
+	int			all;
+	int			ours;
+	int			starting;
+	int			slot;
+
+	*starves = false;
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	count_workers(&all, &ours, &starting, &slot);
+	if (starting >= needed)
+		slot = -1;
+	else if (all >= mvr_max_workers || slot < 0 ||
+			 mvr_shared_is_other_starving(MyDatabaseId, me->starving))
+	{
+		*starves = (ours == 0);
+		slot = -1;
+	}
+	if (slot >= 0)
+	{
+		MvrWorker  *worker = &mvr_workers[slot];
+
+		worker->state = MVR_WORKER_STARTING;
+		worker->database = MyDatabaseId;
+		worker->pid = 0;
+		*generation = ++worker->generation;
+	}
+	LWLockRelease(mvr_shared->lock);
+	return slot;
+}
+
+static void
+unreserve_slot(int slot)
+{
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	mvr_workers[slot].state = MVR_WORKER_FREE;
+	mvr_workers[slot].database = InvalidOid;
+	LWLockRelease(mvr_shared->lock);
+}
+
+/* One line in the log when it begins, and one when it is over */
+static void
+note_slots(bool out_of_slots, TimestampTz now)
+{
+	if (out_of_slots != is_out_of_slots)
+		ereport(LOG,
+				out_of_slots ?
+				errmsg("no background worker slot is free for a refresh worker of database %u",
+					   MyDatabaseId) :
+				errmsg("refresh workers of database %u can be started again", MyDatabaseId),
+				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
+	is_out_of_slots = out_of_slots;
+	slot_retry_at = out_of_slots ? now + SLOT_RETRY : 0;
+}
+
+/*
+ * Draw a ticket, or give it back.  Then idle workers of others look whether
+ * they should go, or other databases whether it is their turn.
+ */
+void
+mvr_pool_set_starving(MvrDatabase *db, bool is_starving)
+{
+	if (is_starving == (db->starving != 0))
+		return;
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	db->starving = is_starving ? ++mvr_shared->tickets : 0;
+	for (int i = 0; is_starving && i < mvr_nslots; i++)
+		if (mvr_workers[i].state == MVR_WORKER_IDLE)
+			SetLatch(mvr_workers[i].latch);
+	LWLockRelease(mvr_shared->lock);
+	if (!is_starving)
+		mvr_shared_wake_starving();
+}
+
+/* Start as many workers as there are views that could be refreshed now */
+void
+mvr_pool_start(int needed, TimestampTz now)
+{
+	bool		starves = false;
+	int			generation;
+	int			slot;
+
+	if (needed > 0 && slot_retry_at > now && slot_retry_at <= now + SLOT_RETRY)
+		return;
+	while (needed > 0 && (slot = reserve_slot(needed, &generation, &starves)) >= 0)
+	{
+		BackgroundWorkerHandle *handle;
+
+		if (!mvr_process_register("mvr_worker_main",
+								  psprintf("matview refresh worker of database %u", MyDatabaseId),
+								  "matview refresh worker",
+								  mvr_worker_argument(slot, generation), &handle))
+		{
+			unreserve_slot(slot);
+			note_slots(true, now);
+			break;
+		}
+		note_slots(false, now);
+		handles[slot] = handle;
+	}
+	mvr_pool_set_starving(me, starves);
+}
+
+/* When to try again after there was no room; DT_NOEND if there was */
+TimestampTz
+mvr_pool_get_retry_time(TimestampTz now)
+{
+	TimestampTz never;
+
+	TIMESTAMP_NOEND(never);
+	/* not in the far future, should the clock have been put back */
+	return slot_retry_at > now ? Min(slot_retry_at, now + SLOT_RETRY) : never;
+}

@@ -1,0 +1,236 @@
+/*
+ * shared.c
+ *		The shared memory of automatic refreshes.
+ *
+ *			launcher ──starts──▶ schedulers ──start──▶ workers
+ *			(one)                (one per database)    (at most max_workers)
+ *			   ▲                    ▲        │            ▲
+ *			   │ a database or      │ what   └──a view────┘
+ *			   │ an extension       │ was
+ *			   │ has come           │ changed
+ *			   └────── commits ─────┘
+ *
+ * A database has a slot from the moment that the launcher starts a scheduler
+ * there.  Commits leave in it what they have changed and set the latch of the
+ * scheduler.  A worker has a slot from the moment that a scheduler reserves
+ * one; the view to refresh goes in there, and how it went comes back.
+ *
+ * (1) mvr_shared->lock protects which slot is whose, and all of a worker's.
+ * (2) The mutex of a database's slot protects what commits leave there, so
+ *	   that writers of different databases do not meet.  A slot may be given to
+ *	   another database between finding and writing it: then a scheduler is
+ *	   told of changes that it knows nothing about, which does no harm, and
+ *	   the one that should know is gone, and begins by looking at everything.
+ * (3) A latch in a slot is the one of a PGPROC.  It outlives the process, and
+ *	   setting it once too often does no harm.
+ * (4) A database whose views are due and that gets no worker draws a ticket.
+ *	   The lowest ticket has the next worker.  Workers of others go when they
+ *	   have done one refresh, so that none starts for nothing.
+ * (5) Who leaves clears its slot on the way out (before_shmem_exit).  After a
+ *	   crash all of this is made anew.
+ *
+ * Nothing of it is there unless the library is preloaded.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+
+#include "matview_refresh.h"
+
+MvrShared  *mvr_shared = NULL;
+MvrDatabase *mvr_databases = NULL;
+MvrWorker  *mvr_workers = NULL;
+int			mvr_nslots = 0;
+MvrProgress *mvr_progress_slots = NULL;
+int			mvr_nprogress = 0;
+
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+/* ----------
+ * Making it
+ * ----------
+ */
+
+/* No more processes of ours than the server has background workers */
+static int
+count_slots(void)
+{
+	return Max(max_worker_processes, 1);
+}
+
+static Size
+get_size(void)
+{
+	Size		size = MAXALIGN(sizeof(MvrShared));
+
+	size = add_size(size, MAXALIGN(mul_size(count_slots(), sizeof(MvrDatabase))));
+	size = add_size(size, MAXALIGN(mul_size(count_slots(), sizeof(MvrWorker))));
+	return add_size(size, MAXALIGN(mul_size(MaxBackends, sizeof(MvrProgress))));
+}
+
+static void
+request_memory(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(get_size());
+	RequestNamedLWLockTranche("matview_refresh", 1);
+}
+
+static void
+initialize_memory(void)
+{
+	memset(mvr_shared, 0, get_size());
+	mvr_shared->lock = &GetNamedLWLockTranche("matview_refresh")->lock;
+	SpinLockInit(&mvr_shared->mutex);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		SpinLockInit(&mvr_databases[i].mutex);
+		for (int j = 0; j < MVR_WATCH_WORDS; j++)
+			pg_atomic_init_u64(&mvr_databases[i].watch[j], 0);
+	}
+}
+
+static void
+attach_memory(void)
+{
+	char	   *memory;
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	memory = ShmemInitStruct("matview_refresh", get_size(), &found);
+	mvr_nslots = count_slots();
+	mvr_shared = (MvrShared *) memory;
+	memory += MAXALIGN(sizeof(MvrShared));
+	mvr_databases = (MvrDatabase *) memory;
+	memory += MAXALIGN(mvr_nslots * sizeof(MvrDatabase));
+	mvr_workers = (MvrWorker *) memory;
+	memory += MAXALIGN(mvr_nslots * sizeof(MvrWorker));
+	mvr_progress_slots = (MvrProgress *) memory;
+	mvr_nprogress = MaxBackends;
+	if (!found)
+		initialize_memory();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Ask for the memory; called while the library is being preloaded */
+void
+mvr_shared_request(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request_memory;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = attach_memory;
+}
+
+/* ----------
+ * Databases and workers
+ * ----------
+ */
+
+/*
+ * The slot of a database, NULL if it has none.  Takes no lock: who finds none
+ * for this database has finished before a scheduler begins.
+ */
+MvrDatabase *
+mvr_shared_lookup_database(Oid database)
+{
+	if (mvr_shared == NULL || !OidIsValid(database))
+		return NULL;
+	pg_memory_barrier();
+	for (int i = 0; i < mvr_nslots; i++)
+		if (mvr_databases[i].database == database)
+			return &mvr_databases[i];
+	return NULL;
+}
+
+/* Set the latch of a database's scheduler, if there is one */
+void
+mvr_shared_wake(MvrDatabase *db)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&db->mutex);
+	latch = db->scheduler ? db->latch : NULL;
+	SpinLockRelease(&db->mutex);
+	if (latch)
+		SetLatch(latch);
+}
+
+void
+mvr_shared_wake_launcher(void)
+{
+	Latch	   *latch;
+
+	SpinLockAcquire(&mvr_shared->mutex);
+	latch = mvr_shared->launcher;
+	SpinLockRelease(&mvr_shared->mutex);
+	if (latch)
+		SetLatch(latch);
+}
+
+/*
+ * Does a backend want our processes out of the database?  One that has died
+ * over it does not.
+ */
+bool
+mvr_shared_is_held(MvrDatabase *db)
+{
+	int			holder;
+
+	SpinLockAcquire(&db->mutex);
+	holder = db->holder;
+	SpinLockRelease(&db->mutex);
+	return holder != 0 && BackendPidGetProc(holder) != NULL;
+}
+
+/* Tell the workers of a database to go, whatever they are doing */
+void
+mvr_shared_terminate_workers(Oid database)
+{
+	LWLockAcquire(mvr_shared->lock, LW_SHARED);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		MvrWorker  *worker = &mvr_workers[i];
+
+		if (worker->state != MVR_WORKER_FREE && worker->database == database &&
+			worker->pid != 0)
+			kill(worker->pid, SIGTERM);
+	}
+	LWLockRelease(mvr_shared->lock);
+}
+
+/*
+ * Does another database wait for a worker, and has none?  With a ticket, only
+ * those count that have drawn theirs before; 0 is no ticket.
+ */
+bool
+mvr_shared_is_other_starving(Oid database, uint64 ticket)
+{
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		MvrDatabase *db = &mvr_databases[i];
+
+		if (OidIsValid(db->database) && db->database != database && db->starving != 0 &&
+			(ticket == 0 || db->starving < ticket))
+			return true;
+	}
+	return false;
+}
+
+/* Somebody may have his turn now: let all who wait look */
+void
+mvr_shared_wake_starving(void)
+{
+	for (int i = 0; i < mvr_nslots; i++)
+		if (mvr_databases[i].starving != 0)
+			mvr_shared_wake(&mvr_databases[i]);
+}

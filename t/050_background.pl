@@ -1,0 +1,172 @@
+# Background workers: views are refreshed by themselves, on change and at
+# intervals; processes come and go with the extension, the database and the
+# server.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('background');
+$node->init;
+$node->append_conf('postgresql.conf', q(
+shared_preload_libraries = 'matview_refresh'
+max_worker_processes = 16
+max_prepared_transactions = 10
+matview.min_interval = 10ms
+));
+$node->start;
+
+sub sql
+{
+	my ($db, @statements) = @_;
+
+	return $node->safe_psql($db, join(";\n", @statements));
+}
+
+# Waits until a query gives a true value
+sub wait_for
+{
+	my ($db, $query, $name) = @_;
+
+	ok($node->poll_query_until($db, $query), $name);
+	return;
+}
+
+# Waits until a view is what its query says
+sub wait_right
+{
+	my ($db, $view, $name) = @_;
+
+	wait_for($db, "SELECT missing = 0 AND extra = 0 FROM matview.check('$view')", $name);
+	return;
+}
+
+sub count_processes
+{
+	my ($type, $db) = @_;
+
+	return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'matview refresh $type'"
+	  . (defined $db ? " AND datname = '$db'" : '');
+}
+
+# The launcher is there, and no scheduler
+wait_for('postgres', 'SELECT (' . count_processes('launcher') . ') = 1', 'launcher');
+is(sql('postgres', count_processes('scheduler')), '0', 'no scheduler without the extension');
+
+# It comes with the extension
+sql('postgres', 'CREATE DATABASE one', 'CREATE DATABASE two');
+sql('one', 'CREATE EXTENSION matview_refresh',
+	'CREATE TABLE base (id int PRIMARY KEY, k int, v int)',
+	'INSERT INTO base SELECT g, g % 10, g FROM generate_series(1, 1000) g',
+	'CREATE MATERIALIZED VIEW changed AS SELECT k, count(*) AS n, sum(v) AS s FROM base GROUP BY k',
+	'CREATE MATERIALIZED VIEW timed AS SELECT id, v FROM base WHERE k = 3',
+	# not maintained incrementally
+	'CREATE MATERIALIZED VIEW recomputed AS SELECT id, v FROM base ORDER BY v DESC LIMIT 5',
+	# a view over views
+	'CREATE MATERIALIZED VIEW above AS SELECT sum(n) AS n, sum(s) AS s FROM changed');
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 1', 'a scheduler');
+
+# on_change
+sql('one', map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'changed', 'recomputed', 'above');
+sql('one', q(SELECT matview.schedule_auto_refresh('timed', '200 milliseconds')));
+wait_for('one', q(SELECT count(*) = 4 FROM matview.views WHERE last_attempt IS NOT NULL AND failures = 0),
+	'all have been refreshed');
+is( sql('one', q(SELECT view, policy, paused FROM matview.views ORDER BY view::text)),
+	"above|on_change|f\nchanged|on_change|f\nrecomputed|on_change|f\ntimed|00:00:00.2|f", 'policies');
+my @all = ('changed', 'timed', 'recomputed', 'above');
+
+sub check_all
+{
+	my ($name) = @_;
+
+	wait_right('one', $_, "$name: $_") for @all;
+	return;
+}
+
+sql('one', 'INSERT INTO base SELECT g, g % 10, g FROM generate_series(1001, 1010) g');
+check_all('insert');
+sql('one', 'UPDATE base SET v = v + 1 WHERE id = 1003');
+check_all('update');
+sql('one', 'DELETE FROM base WHERE k = 7');
+check_all('delete');
+sql('one', 'BEGIN', 'SAVEPOINT s', 'UPDATE base SET v = 5000 WHERE id = 3', 'ROLLBACK TO s',
+	'UPDATE base SET v = 6000 WHERE id = 3', 'COMMIT');
+check_all('savepoints');
+sql('one', 'TRUNCATE base');
+check_all('truncate');
+is(sql('one', 'SELECT count(*) FROM changed'), '0', 'nothing is left');
+sql('one', "COPY base FROM STDIN;\n1\t1\t1\n2\t2\t2\n3\t3\t3\n\\.\n");
+check_all('copy');
+is(sql('one', 'SELECT count(*) FROM changed'), '3', 'something is there');
+
+# Prepared transactions
+sql('one', 'BEGIN', 'UPDATE base SET v = v + 100', "PREPARE TRANSACTION 'writer'");
+sql('one', q(COMMIT PREPARED 'writer'));
+check_all('prepared');
+is(sql('one', 'SELECT s FROM above'), '306', 'and committed');
+
+# Pause and resume; no change is lost
+sql('one', map { "SELECT matview.pause('$_')" } @all);
+sql('one', 'UPDATE base SET v = v + 1000');
+sql('one', q(SELECT pg_sleep(0.5)));
+is(sql('one', 'SELECT s FROM changed WHERE k = 1'), '101', 'paused');
+sql('one', map { "SELECT matview.resume('$_')" } @all);
+check_all('resumed');
+
+# Restart, and a crash with changes that nobody has been told of
+$node->restart;
+sql('one', 'UPDATE base SET v = v + 1');
+check_all('restart');
+sql('one', 'UPDATE base SET v = v + 1');
+$node->stop('immediate');
+$node->start;
+check_all('crash');
+sql('one', 'BEGIN', 'UPDATE base SET v = v + 7', "PREPARE TRANSACTION 'writer'");
+$node->stop('immediate');
+$node->start;
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 1', 'a scheduler after the crash');
+sql('one', q(COMMIT PREPARED 'writer'));
+check_all('prepared before the crash');
+
+# Processes that are ended come again
+for my $type ('worker', 'scheduler', 'launcher')
+{
+	sql('one', "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity
+		WHERE backend_type = 'matview refresh $type'");
+	sql('one', 'UPDATE base SET v = v + 1');
+	check_all("$type ended");
+}
+
+# DROP EXTENSION, and everything of it goes; CREATE, and it comes again
+sql('one', 'DROP EXTENSION matview_refresh');
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 0', 'no scheduler');
+wait_for('postgres', 'SELECT (' . count_processes('worker', 'one') . ') = 0', 'no worker');
+is(sql('one', q(SELECT count(*) FROM pg_class WHERE relnamespace = 'matview'::regnamespace)), '0', 'nothing is left');
+sql('one', 'CREATE EXTENSION matview_refresh');
+sql('one', map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } @all);
+sql('one', 'UPDATE base SET v = v + 1');
+check_all('created again');
+
+# Commands that want a database to themselves
+sql('postgres', 'CREATE DATABASE copied TEMPLATE one');
+sql('copied', 'UPDATE base SET v = v + 1');
+wait_right('copied', $_, "copied: $_") for @all;
+sql('postgres', 'ALTER DATABASE copied RENAME TO renamed');
+sql('renamed', 'UPDATE base SET v = v + 1');
+wait_right('renamed', $_, "renamed: $_") for @all;
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'renamed') . ') = 1', 'a scheduler there');
+sql('postgres', 'DROP DATABASE renamed');
+sql('one', 'UPDATE base SET v = v + 1');
+check_all('after all that');
+is(sql('one', q(SELECT count(*) FROM matview.views WHERE failures > 0)), '0', 'no failures');
+
+# Quiet: nothing is refreshed that has not changed
+my $before = sql('one', q(SELECT string_agg(last_attempt::text, ' ' ORDER BY view) FROM matview.views));
+sql('one', 'SELECT pg_sleep(1)');
+is(sql('one', q(SELECT string_agg(last_attempt::text, ' ' ORDER BY view) FROM matview.views)), $before,
+	'nothing happens without a change');
+
+$node->stop;
+done_testing();

@@ -1,0 +1,218 @@
+# Background refreshes in trouble: views that fail and recover, settings of
+# roles and databases that would break a worker, no room for workers, a base
+# table without rights, locks, many views and few workers.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('trouble');
+$node->init;
+$node->append_conf('postgresql.conf', q(
+shared_preload_libraries = 'matview_refresh'
+max_worker_processes = 16
+max_prepared_transactions = 10
+matview.min_interval = 10ms
+matview.max_retry_delay = 1s
+log_statement = none
+));
+$node->start;
+
+sub sql
+{
+	return $node->safe_psql('postgres', join(";\n", @_));
+}
+
+sub wait_for
+{
+	my ($query, $name) = @_;
+
+	ok($node->poll_query_until('postgres', $query), $name);
+	return;
+}
+
+sub wait_right
+{
+	my ($view, $name) = @_;
+
+	wait_for("SELECT missing = 0 AND extra = 0 FROM matview.check('$view')", $name);
+	return;
+}
+
+sub count_in_log
+{
+	my ($pattern, $offset) = @_;
+	my @lines = grep { /$pattern/ } split /\n/, substr(slurp_file($node->logfile), $offset // 0);
+
+	return scalar @lines;
+}
+
+# Settings that would break a worker, of whom it connects as and of the owner
+sql('CREATE ROLE owner NOLOGIN', 'GRANT ALL ON SCHEMA public TO owner', 'CREATE EXTENSION matview_refresh');
+my $superuser = sql('SELECT current_user');
+my @hostile = ('statement_timeout = 1', 'lock_timeout = 1', 'idle_in_transaction_session_timeout = 1',
+	'default_transaction_read_only = on', 'default_transaction_isolation = serializable',
+	'default_transaction_deferrable = on', 'search_path = nowhere',
+	'session_preload_libraries = nothing_there', 'exit_on_error = on', 'client_min_messages = debug1',
+	'row_security = off', 'session_replication_role = replica', "lc_messages = 'C'", 'quote_all_identifiers = on',
+	"IntervalStyle = 'iso_8601'", "DateStyle = 'German'", 'role = owner');
+push @hostile, 'idle_session_timeout = 1';
+push @hostile, 'transaction_timeout = 1' if $node->pg_version >= 17;
+
+sub set_all
+{
+	my ($whom, $what) = @_;
+
+	# a session that is not under them itself
+	local $ENV{PGOPTIONS} = '-c default_transaction_read_only=off -c statement_timeout=0 -c exit_on_error=off -c lock_timeout=0';
+	sql(map { "ALTER $whom $_" } $what eq 'SET' ? map { "SET $_" } @hostile : ('RESET ALL'));
+	return;
+}
+
+sql('SET ROLE owner', 'CREATE TABLE base (id int PRIMARY KEY, k int, v int)',
+	'INSERT INTO base SELECT g, g % 5, g FROM generate_series(1, 100) g',
+	'CREATE MATERIALIZED VIEW grouped AS SELECT k, count(*) AS n, sum(v) AS s FROM base GROUP BY k',
+	'CREATE MATERIALIZED VIEW recomputed AS SELECT id, v FROM base ORDER BY v DESC LIMIT 5',
+	q(CREATE MATERIALIZED VIEW failing AS SELECT id, 100 / v AS q FROM base),
+	map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'grouped', 'recomputed');
+wait_for('SELECT count(*) = 2 FROM matview.views WHERE last_attempt IS NOT NULL', 'running');
+$node->safe_psql('postgres', 'CREATE DATABASE plain');
+for my $whom ("ROLE $superuser IN DATABASE postgres", 'ROLE owner', 'DATABASE postgres')
+{
+	next if $whom =~ /^DATABASE/;
+	local $ENV{PGDATABASE} = 'plain';
+	$node->safe_psql('plain', join(";\n", map { "ALTER $whom SET $_" } grep { !/session_preload/ || $whom !~ /DATABASE postgres/ } @hostile));
+}
+# new processes, which are under these settings
+$node->restart;
+{
+	# as another superuser: our own sessions could not do much under them
+	$node->safe_psql('plain', 'CREATE ROLE driver SUPERUSER LOGIN');
+	local $ENV{PGUSER} = 'driver';
+	sql('UPDATE base SET v = v + 1');
+	wait_right($_, "hostile settings: $_") for 'grouped', 'recomputed';
+	is(sql('SELECT sum(failures) FROM matview.views'), '0', 'without a failure');
+	sql("ALTER ROLE $superuser IN DATABASE postgres RESET ALL", 'ALTER ROLE owner RESET ALL');
+	# of the database, whoever connects: but for those that keep us out, too
+	sql(map { "ALTER DATABASE postgres SET $_" } grep { /isolation|deferrable|search_path|row_security|quote|Style|lc_mess/ } @hostile);
+}
+$node->restart;
+{
+	local $ENV{PGOPTIONS} = '-c search_path=public -c row_security=on -c default_transaction_isolation=read\ committed -c default_transaction_deferrable=off';
+	sql('UPDATE base SET v = v + 1');
+	wait_right($_, "settings of the database: $_") for 'grouped', 'recomputed';
+	is(sql('SELECT sum(failures) FROM matview.views'), '0', 'without a failure');
+	sql('ALTER DATABASE postgres RESET ALL');
+}
+
+# A view that fails: one line, more and more time between attempts, others go on
+$node->restart;
+my $offset = -s $node->logfile;
+sql(q(SELECT matview.set_auto_refresh('failing', 'on_change')), 'UPDATE base SET v = 0 WHERE id = 7');
+wait_for(q(SELECT failures >= 3 FROM matview.views WHERE view = 'failing'::regclass), 'it fails');
+like(sql(q(SELECT last_error FROM matview.views WHERE view = 'failing'::regclass)), qr/division by zero/, 'last error');
+is(sql(q(SET ROLE pg_monitor; SELECT last_error IS NULL FROM matview.views WHERE view = 'failing'::regclass)), 't',
+	'which is for the owner only');
+is(sql(q(SELECT next_due > last_attempt FROM matview.views WHERE view = 'failing'::regclass)), 't', 'it will be tried again');
+sql('UPDATE base SET v = 50 WHERE id = 8');
+wait_right('grouped', 'others go on');
+is(count_in_log(qr/automatic refresh of materialized view public\.failing fails: division by zero \(SQLSTATE 22012\)/, $offset), 1,
+	'one line in the log');
+# in another way
+sql('REVOKE SELECT ON base FROM owner', 'ALTER TABLE base OWNER TO CURRENT_USER', 'REVOKE ALL ON base FROM owner');
+wait_for(q(SELECT last_error ~ 'permission denied' FROM matview.views WHERE view = 'failing'::regclass), 'it fails in another way');
+is(count_in_log(qr/public\.failing fails: .*SQLSTATE 42501/, $offset), 1, 'another line');
+sql('GRANT ALL ON base TO owner', 'UPDATE base SET v = 1 WHERE v = 0');
+wait_for(q(SELECT failures = 0 AND last_error IS NULL FROM matview.views WHERE view = 'failing'::regclass), 'it recovers by itself');
+wait_right('failing', 'and is right');
+wait_for(q(SELECT count(*) = 3 FROM matview.views WHERE failures = 0), 'all have recovered');
+is(count_in_log(qr/public\.failing works again after \d+ failures/, $offset), 1, 'and a line says so');
+
+# A lock that somebody holds is no failure to speak of
+$offset = -s $node->logfile;
+my ($in, $out, $err) = ('', '', '');
+my $session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'BEGIN',
+		'-c', q(COMMENT ON MATERIALIZED VIEW grouped IS 'locked'), '-c', 'SELECT pg_sleep(3)', '-c', 'COMMIT' ], '<', \$in, '>', \$out, '2>', \$err);
+wait_for(q(SELECT count(*) = 1 FROM pg_locks WHERE relation = 'grouped'::regclass AND mode = 'ShareUpdateExclusiveLock' AND granted), 'locked');
+sql('UPDATE base SET v = v + 3');
+wait_right($_, "beside a lock: $_") for 'recomputed', 'failing';
+$session->finish;
+wait_right('grouped', 'when the lock has gone');
+is(count_in_log(qr/automatic refresh/, $offset), 0, 'no line in the log');
+
+# A worker that is ended in the midst of a refresh
+sql('CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(CASE WHEN (SELECT count(*) FROM public.slowly) > 0 THEN 1 ELSE 0 END); RETURN $1; END $$',
+	'CREATE TABLE slowly (a int)', 'GRANT ALL ON slowly TO owner',
+	'CREATE MATERIALIZED VIEW slow AS SELECT slow(id) AS id FROM base WHERE id < 4', 'INSERT INTO slowly VALUES (1)',
+	q(SELECT matview.set_auto_refresh('slow', 'on_change')));
+wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE view = 'slow'::regclass AND phase <> 'locking'), 'progress');
+my $progress = sql(q(SELECT phase, rows_done <= rows_expected, rows_expected > 0, pid = (SELECT pid FROM pg_stat_activity a WHERE a.pid = p.pid AND backend_type = 'matview refresh worker') FROM matview.progress p));
+like($progress, qr/^(rebuilding|comparing|swapping)\|t\|/, 'of a refresh');
+sql(q(SELECT pg_terminate_backend(pid, 30000) FROM matview.progress));
+sql('DELETE FROM slowly');
+wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "a worker ended: $_") for 'slow', 'grouped', 'recomputed', 'failing';
+sql(q(SELECT matview.set_auto_refresh('slow', 'off')));
+
+# DROP of a view while it is refreshed, and of what it reads
+sql('CREATE MATERIALIZED VIEW gone AS SELECT * FROM base', q(SELECT matview.set_auto_refresh('gone', '100 milliseconds')));
+wait_for(q(SELECT last_attempt IS NOT NULL FROM matview.views WHERE view = to_regclass('gone')), 'refreshed');
+sql('UPDATE base SET v = v + 1', 'DROP MATERIALIZED VIEW gone');
+is(sql(q(SELECT (SELECT count(*) FROM matview.policies WHERE view_name ~ 'gone') + (SELECT count(*) FROM matview.policy_runs r WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = r.view)))),
+	'0', 'nothing of a dropped view');
+
+# No room for workers: it waits, says so once, and goes on
+# (the server's own launcher of logical replication takes one place, and ours,
+# and the scheduler)
+$node->append_conf('postgresql.conf', q(max_worker_processes = 4));
+$node->restart;
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "one worker: $_") for 'grouped', 'recomputed', 'failing';
+$node->append_conf('postgresql.conf', q(max_worker_processes = 3));
+$offset = -s $node->logfile;
+$node->restart;
+sql('UPDATE base SET v = v + 1');
+for (1 .. 600)
+{
+	last if count_in_log(qr/no background worker slot is free for a refresh worker/, $offset);
+	select undef, undef, undef, 0.1;
+}
+is(count_in_log(qr/no background worker slot is free for a refresh worker/, $offset), 1, 'no worker: one line');
+is(sql(q(SELECT missing > 0 FROM matview.check('grouped'))), 't', 'it waits');
+$node->append_conf('postgresql.conf', q(max_worker_processes = 16));
+$node->restart;
+wait_right($_, "room again: $_") for 'grouped', 'recomputed', 'failing';
+
+# Many views and two workers: each gets its turn; dependent ones come last
+sql((map { "CREATE MATERIALIZED VIEW many_$_ AS SELECT k, sum(v) + $_ AS s FROM base GROUP BY k" } 1 .. 40),
+	'CREATE MATERIALIZED VIEW chain_1 AS SELECT sum(s) AS s FROM many_1',
+	'CREATE MATERIALIZED VIEW chain_2 AS SELECT s + 1 AS s FROM chain_1');
+sql((map { "SELECT matview.set_auto_refresh('many_$_', '" . ($_ % 2 ? 'on_change' : '200 milliseconds') . "')" } 1 .. 40),
+	map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'chain_1', 'chain_2');
+wait_for(q(SELECT count(*) = 42 FROM matview.views WHERE view::text ~ '^(many|chain)' AND last_attempt IS NOT NULL AND failures = 0), 'each has had its turn');
+sql('UPDATE base SET v = v * 2');
+wait_for(q(SELECT bool_and(missing = 0 AND extra = 0) FROM matview.views v, matview.check(v.view) WHERE v.view::text ~ '^(many|chain)'), 'all are right');
+is(sql('SELECT s FROM chain_2'), sql('SELECT sum(v) + 5 + 1 FROM base'), 'the last of a chain');
+is(sql(q(SELECT count(*) <= 2 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker')), 't', 'by two workers');
+ok(sql(q(SELECT value > 0 FROM matview.metrics WHERE name = 'matview_refreshes_total')) eq 't', 'counted');
+
+# A refresh that runs is in nobody's way: not of DROP DATABASE, nor DROP EXTENSION
+$node->safe_psql('postgres', 'CREATE DATABASE busy');
+$node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
+		'CREATE MATERIALIZED VIEW long AS SELECT id, pg_sleep(600)::text AS p FROM base', 'INSERT INTO base VALUES (1)',
+		q(SELECT matview.set_auto_refresh('long', 'on_change'))));
+ok($node->poll_query_until('busy', 'SELECT count(*) = 1 FROM matview.progress'), 'a long refresh');
+$node->safe_psql('busy', 'DROP EXTENSION matview_refresh');
+is($node->safe_psql('busy', q(SELECT count(*) FROM pg_extension WHERE extname = 'matview_refresh')), '0', 'DROP EXTENSION');
+$node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', q(SELECT matview.set_auto_refresh('long', 'on_change'))));
+ok($node->poll_query_until('busy', 'SELECT count(*) = 1 FROM matview.progress'), 'a long refresh again');
+$node->safe_psql('postgres', 'DROP DATABASE busy');
+is(sql(q(SELECT count(*) FROM pg_database WHERE datname = 'busy')), '0', 'DROP DATABASE');
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "after that: $_") for 'grouped', 'chain_2';
+
+$node->stop;
+done_testing();
