@@ -204,6 +204,12 @@ COMMENT ON FUNCTION matview.note_command() IS
 'internal: makes the next refresh recompute a view that REFRESH MATERIALIZED VIEW has written';
 REVOKE ALL ON FUNCTION matview.note_command() FROM PUBLIC;
 
+CREATE FUNCTION matview.note_partition() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_partition';
+COMMENT ON FUNCTION matview.note_partition() IS
+'internal: captures a new, empty partition from its first row on';
+REVOKE ALL ON FUNCTION matview.note_partition() FROM PUBLIC;
+
 CREATE FUNCTION matview.note_rename() RETURNS event_trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_rename';
 COMMENT ON FUNCTION matview.note_rename() IS
@@ -218,6 +224,11 @@ CREATE EVENT TRIGGER matview_refresh_note_command ON ddl_command_end
     WHEN TAG IN ('REFRESH MATERIALIZED VIEW')
     EXECUTE FUNCTION matview.note_command();
 ALTER EVENT TRIGGER matview_refresh_note_command ENABLE ALWAYS;
+
+CREATE EVENT TRIGGER matview_refresh_note_partition ON ddl_command_end
+    WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
+    EXECUTE FUNCTION matview.note_partition();
+ALTER EVENT TRIGGER matview_refresh_note_partition ENABLE ALWAYS;
 
 CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
     WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA')

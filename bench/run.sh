@@ -2,7 +2,7 @@
 #
 # run.sh -- measure matview_refresh against core and against SQL by hand
 #
-#   bench/run.sh [--quick] [--repeat N] [--only SECTION] [--output FILE] [15|17|18]
+#   bench/run.sh [--quick] [--repeat N] [--only SECTION] [--output FILE] [15|17|18|19]
 #
 # Builds in a private directory, starts a private server there and measures
 # everything on it in one run, on PostgreSQL 18 if no version is named.  The
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
 	--only) ARGS+=("$1" "${2:?}") OUTPUT= && shift ;;
 	--repeat) ARGS+=("$1" "${2:?}") && shift ;;
 	--output) CHOSEN=${2:?} && shift ;;
-	15 | 17 | 18) VERSION=$1 ;;
+	15 | 17 | 18 | 19) VERSION=$1 ;;
 	*) sed -n '3,/^$/s/^# \{0,1\}//p' "$0" && exit 2 ;;
 	esac
 	shift

@@ -2,7 +2,7 @@
 #
 # demo.sh -- see all three refreshes at work, beside what core needs
 #
-#   scripts/demo.sh [15|17|18]
+#   scripts/demo.sh [15|17|18|19]
 #
 # Installs what is missing, builds in a private directory, starts a private
 # server there, loads a million users, a million products and three million
@@ -13,7 +13,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 case ${1:-} in
-'' | 15 | 17 | 18) VERSION=${1:-$(native_version)} ;;
+'' | 15 | 17 | 18 | 19) VERSION=${1:-$(native_version)} ;;
 *) sed -n '3,/^$/s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
 

@@ -29,7 +29,9 @@ REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MATVIEW_REFRESH_CACHE:-${HOME:-/root}/.cache/matview_refresh}
 
 # Debian's release for each version; "native" ones come from this machine.
-declare -A RELEASE=([15]=bookworm [17]=trixie [18]=forky)
+# 19 is not released yet: its packages are beside sid, in experimental.
+declare -A RELEASE=([15]=bookworm [17]=trixie [18]=forky [19]=sid)
+declare -A BESIDE=([19]=experimental)
 
 say() { printf '%s\n' "$*"; }
 note() { printf '%s\n' "$*" >&2; }
@@ -95,9 +97,14 @@ apt_install() {
 # A version of PostgreSQL: this machine's, or a folder with another Debian
 # ----------------------------------------------------------------------
 
+# packages_for VERSION -- NAME/SUITE for those that are not of the release
 packages_for() {
-	printf '%s\n' "postgresql-$1" "postgresql-server-dev-$1" make gcc libc6-dev \
-		perl libipc-run-perl libdbd-pg-perl
+	local p beside=${BESIDE[$1]:-}
+
+	for p in "postgresql-$1" "postgresql-server-dev-$1" ${beside:+libpq5 libpq-dev libpgtypes3 libecpg6}; do
+		echo "$p${beside:+/$beside}"
+	done
+	printf '%s\n' make gcc libc6-dev perl libipc-run-perl libdbd-pg-perl
 }
 
 codename() {
@@ -120,7 +127,7 @@ is_native() {
 
 # prepare_version VERSION -- have it ready; sets ROOT, its root folder
 prepare_version() {
-	[ -n "${RELEASE[$1]:-}" ] || die "no recipe for PostgreSQL $1 (have: 15, 17, 18)"
+	[ -n "${RELEASE[$1]:-}" ] || die "no recipe for PostgreSQL $1 (have: 15, 17, 18, 19)"
 	if is_native "$1"; then
 		local packages
 
@@ -230,11 +237,13 @@ remove_folder() {
 
 # complete_folder VERSION DIR -- install what is missing, then write the stamp
 complete_folder() {
-	local packages
+	local packages suite
 
 	mapfile -t packages < <(packages_for "$1")
 	cp -L /etc/resolv.conf "$2/etc/resolv.conf" 2>/dev/null || true
-	echo "deb $(mirror) ${RELEASE[$1]} main" >"$2/etc/apt/sources.list"
+	for suite in "${RELEASE[$1]}" ${BESIDE[$1]:-}; do
+		echo "deb $(mirror) $suite main"
+	done >"$2/etc/apt/sources.list"
 	mkdir -p "$2/etc/postgresql-common/createcluster.d" "$2/etc/dpkg/dpkg.cfg.d"
 	echo 'create_main_cluster = false' \
 		>"$2/etc/postgresql-common/createcluster.d/matview_refresh.conf"

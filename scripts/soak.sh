@@ -2,7 +2,7 @@
 #
 # soak.sh -- the randomized test for as long as wanted, with ever new seeds
 #
-#   scripts/soak.sh [SECONDS [15|17|18]]
+#   scripts/soak.sh [SECONDS [15|17|18|19]]
 #
 # The private directory is kept: it has the history of each failing case, also
 # cut down to what is needed, in src/tmp_check/log or out/tap/090_random/log.

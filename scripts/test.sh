@@ -2,7 +2,7 @@
 #
 # test.sh -- run everything for one version of PostgreSQL
 #
-#   scripts/test.sh [--keep] [15|17|18] [TEST...]
+#   scripts/test.sh [--keep] [15|17|18|19] [TEST...]
 #   scripts/test.sh --prepare VERSION
 #
 # Installs what is missing, builds in a private directory and runs the

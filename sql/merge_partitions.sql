@@ -102,8 +102,7 @@ MERGE INTO source s USING (SELECT DISTINCT ON (id) id, k, v FROM part WHERE id <
   WHEN MATCHED THEN UPDATE SET v = p.v + 1
   WHEN NOT MATCHED THEN INSERT VALUES (p.id, p.k, p.v);
 CALL steps();
--- A new partition takes what the default held: recomputed once, then again
--- from the changes
+-- Into a new partition, and back
 CREATE TABLE part_4 PARTITION OF part FOR VALUES FROM (40) TO (50);
 MERGE INTO part p USING source s ON p.id = s.id
   WHEN MATCHED THEN UPDATE SET k = 40 + p.k % 10;

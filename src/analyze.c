@@ -805,6 +805,7 @@ build_output_desc(Query *query)
 						   exprTypmod((Node *) tle->expr), 0);
 		TupleDescInitEntryCollation(desc, n, exprCollation((Node *) tle->expr));
 	}
+	TupleDescFinalize(desc);
 	return desc;
 }
 
@@ -938,5 +939,6 @@ mvr_analyze_build_state_desc(const MvrStage *stage)
 						   var->vartype, var->vartypmod, 0);
 		TupleDescInitEntryCollation(desc, var->varattno, var->varcollid);
 	}
+	TupleDescFinalize(desc);
 	return desc;
 }

@@ -1,6 +1,6 @@
 /*
  * capture.c
- *		Triggers that fill the change log.
+ *		See to it that every change of a base table gets into its change log.
  *
  * A base table and all its children and partitions are its members.  DML
  * fires the statement triggers of the table it names and of no other, so each
@@ -12,33 +12,24 @@
  * Sometimes a row is changed without a statement that names a member: through
  * a parent that is no member, or by a subscription's apply worker, which fires
  * row triggers only; and a partitioned table's transition tables do not tell
- * all.  Then the members that have storage get one AFTER ROW
- * trigger instead: capture by row, slower but blind to nothing.
+ * all.  Then the members that have storage get one AFTER ROW trigger instead:
+ * capture by row, slower but blind to nothing.
  *
  * (1) Our triggers are internal (pg_dump and \d pass them over) and ENABLE
  *	   ALWAYS (session_replication_role = replica does not skip them).
  * (2) They depend on the change log and go with it, silently.
- * (3) A statement without rows does nothing; an UPDATE that leaves the logged
- *	   columns as they are, bit for bit, is not logged.  Old and new rows are
- *	   paired only for that, and any pairing will do: weights, not pairs, are
- *	   what counts.
- * (4) A writer never fails on our account.  A column that is not as it was
- *	   when the log was made is logged as NULL; a change that no log exists for
- *	   is nobody's.
- * (5) What can change the base table's contents behind our back changes its
+ * (3) What can change the base table's contents behind our back changes its
  *	   shape, see mvr_capture_shape.
+ * (4) For a view that knows the shape, only the members in it have written to
+ *	   the log since: whoever arms a table that has come arms it before it has
+ *	   a row and tells the view, or changes the shape for good.
  *
- * A trigger has two arguments, the oids of the change log and of the base
- * table.
- *
- * Locks: the trigger function locks the log like any INSERT, no one waits.
- * Arming and disarming take ShareRowExclusiveLock on the members, as CREATE
- * TRIGGER does: it waits for running writers, so every later change is
+ * Locks: arming and disarming take ShareRowExclusiveLock on the members, as
+ * CREATE TRIGGER does: it waits for running writers, so every later change is
  * captured and none half, but not for readers.
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
@@ -55,325 +46,16 @@
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
-#include "executor/executor.h"
 #include "fmgr.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "matview_refresh.h"
-
-PG_FUNCTION_INFO_V1(mvr_capture);
-
-/* ----------
- * Where the columns of a log come from
- * ----------
- */
-
-typedef struct CaptureKey
-{
-	Oid			rel;			/* the table whose rows come */
-	Oid			log;
-} CaptureKey;
-
-/*
- * Kept for the backend's life.  Used only under the locks of a statement that
- * writes, and rebuilt only when looked up, so an invalidation that comes while
- * an entry is in use need do no more than say so.
- */
-typedef struct CaptureMap
-{
-	CaptureKey	key;
-	bool		valid;
-	int			natts;			/* room in "source" */
-	AttrNumber *source;			/* per column of the log; 0 if not known */
-} CaptureMap;
-
-static HTAB *capture_maps = NULL;
-static uint64 map_invalidations = 0;
-
-/* Relcache callback: forget what was derived from a relation, or from any */
-static void
-invalidate_maps(pg_attribute_unused() Datum arg, Oid relid)
-{
-	HASH_SEQ_STATUS status;
-	CaptureMap *map;
-
-	map_invalidations++;
-	hash_seq_init(&status, capture_maps);
-	while ((map = hash_seq_search(&status)) != NULL)
-		if (!OidIsValid(relid) || map->key.rel == relid || map->key.log == relid)
-			map->valid = false;
-}
-
-static void
-create_maps(void)
-{
-	HASHCTL		ctl;
-
-	ctl.keysize = sizeof(CaptureKey);
-	ctl.entrysize = sizeof(CaptureMap);
-	ctl.hcxt = CacheMemoryContext;
-	capture_maps = hash_create("matview_refresh capture maps", 32, &ctl,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(invalidate_maps, (Datum) 0);
-}
-
-/* The column of a member that is the base table's column attnum, or 0 */
-static AttrNumber
-get_member_column(Relation rel, Oid base, AttrNumber attnum)
-{
-	char	   *name;
-
-	if (RelationGetRelid(rel) == base)
-		return attnum;
-	name = get_attname(base, attnum, true);
-	return name ? get_attnum(RelationGetRelid(rel), name) : 0;
-}
-
-static void
-fill_map(AttrNumber *source, Relation rel, TupleDesc log, Oid base)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < log->natts; i++)
-	{
-		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
-
-		source[i] = attnum > 0 ? get_member_column(rel, base, attnum) : 0;
-		if (source[i] <= 0 || source[i] > desc->natts ||
-			!mvr_change_log_can_hold(TupleDescAttr(log, i),
-									 TupleDescAttr(desc, source[i] - 1)))
-			source[i] = 0;
-	}
-}
-
-static void
-resize_map(CaptureMap *map, int natts)
-{
-	if (map->natts >= natts)
-		return;
-	if (map->source)
-		pfree(map->source);
-	map->source = NULL;
-	map->natts = 0;
-	map->source = MemoryContextAlloc(CacheMemoryContext, sizeof(AttrNumber) * natts);
-	map->natts = natts;
-}
-
-/* Caller holds locks on both relations */
-static const CaptureMap *
-get_map(Relation rel, Relation log, Oid base)
-{
-	CaptureKey	key = {RelationGetRelid(rel), RelationGetRelid(log)};
-	uint64		invalidations;
-	CaptureMap *map;
-	bool		found;
-
-	if (capture_maps == NULL)
-		create_maps();
-	map = hash_search(capture_maps, &key, HASH_ENTER, &found);
-	if (found && map->valid)
-		return map;
-	if (!found)
-	{
-		map->source = NULL;
-		map->natts = 0;
-	}
-	map->valid = false;
-	invalidations = map_invalidations;
-	resize_map(map, RelationGetDescr(log)->natts);
-	fill_map(map->source, rel, RelationGetDescr(log), base);
-	map->valid = (invalidations == map_invalidations);
-	return map;
-}
-
-/* ----------
- * The trigger
- * ----------
- */
-
-/* The same value, bit for bit?  Large values that stayed are not fetched. */
-static bool
-is_same_value(Datum a, Datum b, Form_pg_attribute att)
-{
-	if (att->attlen == -1 &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(a)) &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(b)) &&
-		memcmp(DatumGetPointer(a), DatumGetPointer(b),
-			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
-		return true;
-	return datum_image_eq(a, b, att->attbyval, att->attlen);
-}
-
-/* Do two versions of a row agree in all logged columns? */
-static bool
-is_same_row(MvrLogWriter *writer, TupleTableSlot *a, TupleTableSlot *b)
-{
-	TupleDesc	desc = a->tts_tupleDescriptor;
-	int			natts = RelationGetDescr(writer->log)->natts;
-
-	if (writer->last == 0)
-		return true;
-	slot_getsomeattrs(a, writer->last);
-	slot_getsomeattrs(b, writer->last);
-	for (int i = MVR_LOG_FIXED; i < natts; i++)
-	{
-		int			from = writer->source[i] - 1;
-
-		if (from < 0)
-			continue;
-		if (a->tts_isnull[from] != b->tts_isnull[from])
-			return false;
-		if (!a->tts_isnull[from] &&
-			!is_same_value(a->tts_values[from], b->tts_values[from],
-						   TupleDescAttr(desc, from)))
-			return false;
-	}
-	return true;
-}
-
-static void
-append_row(MvrLogWriter *writer, TupleTableSlot *old, TupleTableSlot *new)
-{
-	if (old && new && is_same_row(writer, old, new))
-		return;
-	if (old)
-		mvr_change_log_append(writer, old, -1);
-	if (new)
-		mvr_change_log_append(writer, new, 1);
-}
-
-/* Next row of a transition table, NULL at the end or if there is none */
-static TupleTableSlot *
-fetch_row(Tuplestorestate *rows, TupleTableSlot *slot)
-{
-	if (rows && tuplestore_gettupleslot(rows, true, false, slot))
-		return slot;
-	return NULL;
-}
-
-/*
- * Other triggers may have read the transition tables; all who do rewind them
- * first.  An UPDATE's two tables need not be in step: where a row moves to
- * another partition, a BEFORE trigger can swallow its new version.
- */
-static void
-append_statement(MvrLogWriter *writer, TriggerData *trigger)
-{
-	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
-	TupleTableSlot *old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	TupleTableSlot *new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
-	Tuplestorestate *tables[] = {trigger->tg_oldtable, trigger->tg_newtable};
-
-	for (int i = 0; i < 2; i++)
-	{
-		if (tables[i] == NULL)
-			continue;
-		tuplestore_select_read_pointer(tables[i], 0);
-		tuplestore_rescan(tables[i]);
-	}
-	for (;;)
-	{
-		TupleTableSlot *old = fetch_row(tables[0], old_slot);
-		TupleTableSlot *new = fetch_row(tables[1], new_slot);
-
-		if (old == NULL && new == NULL)
-			break;
-		append_row(writer, old, new);
-	}
-	ExecDropSingleTupleTableSlot(old_slot);
-	ExecDropSingleTupleTableSlot(new_slot);
-}
-
-static void
-append_event(MvrLogWriter *writer, TriggerData *trigger)
-{
-	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
-		append_statement(writer, trigger);
-	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		append_row(writer, NULL, trigger->tg_trigslot);
-	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
-		append_row(writer, trigger->tg_trigslot, NULL);
-	else
-		append_row(writer, trigger->tg_trigslot, trigger->tg_newslot);
-}
-
-/* About how many log rows the event makes; 0 means none */
-static int64
-count_rows(TriggerData *trigger)
-{
-	int64		count = 0;
-
-	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		return 1;
-	if (trigger->tg_oldtable)
-		count += tuplestore_tuple_count(trigger->tg_oldtable);
-	if (trigger->tg_newtable)
-		count += tuplestore_tuple_count(trigger->tg_newtable);
-	if (trigger->tg_oldtable && trigger->tg_newtable && count == 2)
-		return 1;				/* one row updated: no batch for the two */
-	return count;
-}
-
-/* Is this really a call by one of our triggers? */
-static bool
-is_our_call(FunctionCallInfo fcinfo)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	return CALLED_AS_TRIGGER(fcinfo) &&
-		TRIGGER_FIRED_AFTER(trigger->tg_event) &&
-		trigger->tg_trigger->tgnargs == 2 &&
-		trigger->tg_trigger->tgisinternal;
-}
-
-Datum
-mvr_capture(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	int64		nrows;
-	Oid			log_oid;
-	Oid			base;
-	Relation	log;
-	MvrLogWriter writer;
-
-	if (!is_our_call(fcinfo))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("matview.capture() was not called by a trigger of matview_refresh"));
-	log_oid = atooid(trigger->tg_trigger->tgargs[0]);
-	base = atooid(trigger->tg_trigger->tgargs[1]);
-
-	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
-	{
-		mvr_change_log_append_mark(log_oid);
-		mvr_wake_note_captured(base);
-		return PointerGetDatum(NULL);
-	}
-
-	nrows = count_rows(trigger);
-	if (nrows == 0)
-		return PointerGetDatum(NULL);
-	log = try_table_open(log_oid, RowExclusiveLock);
-	if (log == NULL)
-		return PointerGetDatum(NULL);
-	mvr_change_log_begin_append(&writer, log,
-								get_map(trigger->tg_relation, log, base)->source,
-								nrows);
-	append_event(&writer, trigger);
-	mvr_change_log_end_append(&writer);
-	if (writer.has_appended)
-		mvr_wake_note_captured(base);
-	table_close(log, NoLock);
-	return PointerGetDatum(NULL);
-}
 
 /* ----------
  * Members
@@ -522,6 +204,7 @@ typedef struct Found
 	int16		type;
 	bool		is_always;
 	TransactionId xmin;			/* of the catalog row, frozen or not */
+	ItemPointerData tid;		/* of the catalog row */
 } Found;
 
 /* tgtype of each trigger that a member should have; returns how many */
@@ -585,6 +268,7 @@ build_found(HeapTuple tuple)
 	found->type = form->tgtype;
 	found->is_always = (form->tgenabled == TRIGGER_FIRES_ALWAYS);
 	found->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	found->tid = tuple->t_self;
 	return found;
 }
 
@@ -754,6 +438,30 @@ drop_trigger(Oid trigger, Oid rel)
 	CommandCounterIncrement();
 }
 
+/*
+ * Write the catalog rows of our triggers on a member anew, as they are, so that
+ * the shape is another one from here on.  Caller holds a lock on the member
+ * that keeps out whoever else changes its triggers.
+ */
+static void
+renew_triggers(Oid member, Oid function, Oid log)
+{
+	Relation	catalog = table_open(TriggerRelationId, RowExclusiveLock);
+
+	foreach_ptr(Found, found, list_found(member, function, log))
+	{
+		SysScanDesc scan = begin_scan(catalog, TriggerOidIndexId,
+									  Anum_pg_trigger_oid, found->oid);
+		HeapTuple	tuple = systable_getnext(scan);
+
+		if (HeapTupleIsValid(tuple))
+			CatalogTupleUpdate(catalog, &tuple->t_self, heap_copytuple(tuple));
+		systable_endscan(scan);
+	}
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
 /* Bring one member to exactly the triggers wanted */
 static void
 arm_member(Oid member, bool by_row, Oid function, Oid log, Oid base)
@@ -788,6 +496,11 @@ has_strays(Oid log, List *members)
  * Bring the members to exactly the triggers wanted, and every other table to
  * none.  If they are so already, no lock is taken.
  *
+ * The log is shared.  A view that has not seen a member come may not see it go
+ * either, and would find the shape that it knows, with rows of that member in
+ * the log.  So whoever arms renews the triggers of the base table: no view but
+ * the caller's goes on with the shape it knows.
+ *
  * Returns whether there was anything to do.  Then no transaction is running,
  * when this returns, that wrote to the base table before the triggers were
  * there; what they wrote is seen by a snapshot taken from here on only, which
@@ -814,6 +527,7 @@ mvr_capture_arm(Relation base, Oid log)
 	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
 	members = list_members(base, ShareRowExclusiveLock);
 	by_row = needs_row_capture(members);
+	renew_triggers(RelationGetRelid(base), function, log);
 	foreach_ptr(Found, found, list_found_anywhere(log))
 	{
 		if (!is_stray(found, members))
@@ -858,6 +572,14 @@ hash_oid_into(uint64 *hash, uint32 value)
 	hash_bytes_into(hash, &value, sizeof(value));
 }
 
+/* Since when a catalog row is as it is: its writer, and where it put the row */
+static void
+hash_since_into(uint64 *hash, TransactionId xmin, ItemPointer tid)
+{
+	hash_oid_into(hash, xmin);
+	hash_bytes_into(hash, tid, sizeof(ItemPointerData));
+}
+
 /* False if the triggers are not exactly those wanted */
 static bool
 hash_triggers(uint64 *hash, Relation member, bool by_row, Oid function, Oid log)
@@ -870,7 +592,7 @@ hash_triggers(uint64 *hash, Relation member, bool by_row, Oid function, Oid log)
 	{
 		is_exact = is_exact && take_wanted(types, &n, found);
 		hash_oid_into(hash, found->oid);
-		hash_oid_into(hash, found->xmin);
+		hash_since_into(hash, found->xmin, &found->tid);
 	}
 	return is_exact && n == 0;
 }
@@ -886,7 +608,8 @@ hash_parents(uint64 *hash, Oid member)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		hash_oid_into(hash, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-		hash_oid_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+		hash_since_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data),
+						&tuple->t_self);
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -905,7 +628,7 @@ static void
 hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
 			 Bitmapset *columns)
 {
-	const AttrNumber *source = get_map(member, log, base)->source;
+	const AttrNumber *source = mvr_trigger_get_map(member, log, base);
 
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 	{
@@ -919,7 +642,8 @@ hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
 
 		if (!HeapTupleIsValid(tuple))
 			continue;
-		hash_oid_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+		hash_since_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data),
+						&tuple->t_self);
 		ReleaseSysCache(tuple);
 	}
 }
@@ -938,31 +662,65 @@ hash_generated(uint64 *hash, TupleDesc desc)
 	}
 }
 
-static bool
-hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
-			Oid base, Bitmapset *columns)
+/* What one member adds to the shape; 0 if it is not as it should be */
+static uint64
+hash_member(Oid member, bool by_row, Oid function, Relation log, Oid base,
+			Bitmapset *columns)
 {
 	Relation	rel = relation_open(member, NoLock);
+	uint64		hash = 0;
 	bool		is_armed;
 
-	hash_oid_into(hash, member);
-	hash_parents(hash, member);
-	hash_columns(hash, rel, log, base, columns);
-	hash_generated(hash, RelationGetDescr(rel));
+	hash_oid_into(&hash, member);
+	hash_parents(&hash, member);
+	hash_columns(&hash, rel, log, base, columns);
+	hash_generated(&hash, RelationGetDescr(rel));
 	is_armed = get_member_refusal(rel) == NULL &&
-		hash_triggers(hash, rel, by_row, function, RelationGetRelid(log));
+		hash_triggers(&hash, rel, by_row, function, RelationGetRelid(log));
 	relation_close(rel, NoLock);
-	return is_armed;
+	return is_armed ? hash : 0;
+}
+
+/* The sum over some members, or 0 if one of them is not as it should be */
+static int64
+sum_shape(List *members, bool by_row, Oid log, Oid base, Bitmapset *columns)
+{
+	Relation	rel = try_table_open(log, AccessShareLock);
+	Oid			function = get_function();
+	uint64		sum = 0;
+	ListCell   *lc;
+
+	if (rel == NULL)
+		return 0;
+	foreach(lc, members)
+	{
+		uint64		hash = hash_member(lfirst_oid(lc), by_row, function, rel, base,
+									   columns);
+
+		sum += hash;
+		if (hash == 0)
+		{
+			sum = 0;
+			break;
+		}
+	}
+	table_close(rel, AccessShareLock);
+	return (int64) sum;
 }
 
 /*
  * Fingerprint of everything that must stay as it is for the log to tell all
- * changes in some columns: which tables are members, since when, what triggers they have,
- * since when, and how generated columns are computed.  0 if something is not
- * as mvr_capture_arm would have it.
+ * changes in some columns: which tables are members, since when, what triggers
+ * they have, since when, and how generated columns are computed.  0 if
+ * something is not as mvr_capture_arm would have it.
  *
- * "Since when" is the xmin of a catalog row: what has been switched off and on
- * again is not the same.  Storage does not count: VACUUM FULL changes no row.
+ * "Since when" is who wrote a catalog row, and where: what has been switched
+ * off and on again is not the same, not even in one transaction.  Storage of
+ * the members does not count: VACUUM FULL changes no row (that of a catalog
+ * costs a recompute).
+ *
+ * Each member adds its part, so a new member changes the shape in a known way;
+ * see mvr_capture_add_partition.
  *
  * Reads what is committed now, whatever the caller's snapshot; to know that a
  * shape holds for a snapshot, compare it before and after taking that.
@@ -970,31 +728,103 @@ hash_member(uint64 *hash, Oid member, bool by_row, Oid function, Relation log,
 int64
 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 {
-	Relation	rel = try_table_open(log, AccessShareLock);
 	List	   *members;
-	Oid			function;
-	bool		by_row;
-	bool		is_armed = true;
-	uint64		hash = 0;
+
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(log)) ?
+			mvr_chain_shape(base) : 0;
+	members = list_members(base, AccessShareLock);
+	return sum_shape(members, needs_row_capture(members), log,
+					 RelationGetRelid(base), columns);
+}
+
+/* The part of some members of a partitioned table, held in any lock */
+int64
+mvr_capture_shape_part(List *members, Oid log, Oid base, Bitmapset *columns)
+{
+	return sum_shape(members, true, log, base, columns);
+}
+
+/* ----------
+ * Partitions that come empty
+ * ----------
+ */
+
+/* Open a table that the caller has locked in this mode already, else NULL */
+static Relation
+try_open_locked(Oid relid, LOCKMODE lockmode)
+{
+	Relation	rel;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	rel = try_relation_open(relid, NoLock);
+	if (rel == NULL || CheckRelationLockedByMe(rel, lockmode, true))
+		return rel;
+	relation_close(rel, NoLock);
+	return NULL;
+}
+
+/* Can a table be captured from its very first row on? */
+static bool
+is_unwritten(Oid member, Oid function, Oid log)
+{
+	Relation	rel = try_open_locked(member, AccessExclusiveLock);
+	bool		result;
+
+	if (rel == NULL)
+		return false;
+	result = get_member_refusal(rel) == NULL &&
+		(!RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
+		 RelationGetNumberOfBlocks(rel) == 0) &&
+		list_found(member, function, log) == NIL;
+	relation_close(rel, NoLock);
+	return result;
+}
+
+/*
+ * A table that has become a partition, with all below it, if nothing has ever
+ * been written to them but what is gone for good; else NIL.
+ *
+ * The command that made it one has locked it against everyone, and its parent
+ * against all who would arm it: that is checked, not done, here.
+ */
+List *
+mvr_capture_list_unwritten(Oid partition, Oid parent, Oid log)
+{
+	Relation	rel = try_open_locked(parent, ShareUpdateExclusiveLock);
+	Oid			function = get_function();
+	List	   *members;
 	ListCell   *lc;
 
 	if (rel == NULL)
-		return 0;
-	if (base->rd_rel->relkind == RELKIND_MATVIEW)
-	{
-		table_close(rel, AccessShareLock);
-		return mvr_chain_shape(base);
-	}
-	members = list_members(base, AccessShareLock);
-	function = get_function();
-	by_row = needs_row_capture(members);
-	list_sort(members, list_oid_cmp);
+		return NIL;
+	relation_close(rel, NoLock);
+	if (list_found(parent, function, log) == NIL)
+		return NIL;
+	members = find_all_inheritors(partition, NoLock, NULL);
 	foreach(lc, members)
-		is_armed = is_armed &&
-			hash_member(&hash, lfirst_oid(lc), by_row, function, rel,
-						RelationGetRelid(base), columns);
-	table_close(rel, AccessShareLock);
-	if (!is_armed)
-		return 0;
-	return hash == 0 ? 1 : (int64) hash;
+		if (!is_unwritten(lfirst_oid(lc), function, log))
+			return NIL;
+	return members;
+}
+
+/*
+ * Capture what mvr_capture_list_unwritten has found.  It waits for nobody, for
+ * nobody can be writing.
+ *
+ * The triggers of the parent are renewed, so a view goes on with the shape it
+ * knows only if that is brought up to date, in this transaction: take off the
+ * part of the parent before, and add that of the parent and the members after.
+ * What it did not fit before it will not fit then.
+ */
+void
+mvr_capture_add_partition(List *members, Oid parent, Oid log, Oid base)
+{
+	Oid			function = get_function();
+	ListCell   *lc;
+
+	renew_triggers(parent, function, log);
+	foreach(lc, members)
+		arm_member(lfirst_oid(lc), true, function, log, base);
 }

@@ -153,6 +153,7 @@ build_log_desc(Relation base, Bitmapset *columns)
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		init_data_column(desc, ++attno,
 						 TupleDescAttr(RelationGetDescr(base), attnum - 1));
+	TupleDescFinalize(desc);
 	return desc;
 }
 
@@ -628,6 +629,7 @@ build_delta(Relation base, const MvrSource *source)
 	delta->weight = position + 1;
 	TupleDescInitEntry(delta->desc, delta->weight, choose_weight_name(basedesc),
 					   INT4OID, -1, 0);
+	TupleDescFinalize(delta->desc);
 	delta->rows = tuplestore_begin_heap(false, false, work_mem);
 	return delta;
 }
@@ -740,6 +742,7 @@ move_to_zset(MvrDelta *delta)
 
 	for (int i = 1; i <= nrow; i++)
 		TupleDescCopyEntry(rowdesc, i, delta->desc, i);
+	TupleDescFinalize(rowdesc);
 	zset = mvr_zset_begin(rowdesc, NULL, 0, NULL);
 	while (tuplestore_gettupleslot(delta->rows, true, false, slot))
 		mvr_zset_put(zset, slot,
@@ -753,7 +756,8 @@ move_to_zset(MvrDelta *delta)
 
 /*
  * Replace the rows by what is left when rows that went meet the same rows that
- * appeared: several writers may have moved a row to and fro.
+ * appeared: several writers may have moved a row to and fro, or the pages that
+ * the log had room in have parted the two rows of an UPDATE.
  */
 static void
 net_rows(MvrDelta *delta)
@@ -805,7 +809,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
-		if (!*marked && scan.nwriters > 1)
+		if (!*marked && (scan.nwriters > 1 || delta->nrows < delta->nread))
 			net_rows(delta);
 		end_log_scan(&scan);
 	}

@@ -2,8 +2,8 @@
  * compat.h
  *		The differences between PostgreSQL versions, in this file only.
  *
- * Written against 18; what older versions name or order differently is
- * mapped to the newest form.
+ * Written against 18; what other versions name or order differently is
+ * mapped to its form.
  */
 #ifndef MATVIEW_REFRESH_COMPAT_H
 #define MATVIEW_REFRESH_COMPAT_H
@@ -19,6 +19,21 @@
 
 #if PG_VERSION_NUM < 150000
 #error "matview_refresh needs PostgreSQL 15 or later"
+#endif
+
+/* ----------
+ * C
+ * ----------
+ */
+#ifndef pg_fallthrough
+#define pg_fallthrough __attribute__((fallthrough))
+#endif
+
+/* 19: a signal handler, like die, also gets to know who sent the signal */
+#if PG_VERSION_NUM >= 190000
+#define mvr_compat_die() die(postgres_signal_arg, pg_siginfo)
+#else
+#define mvr_compat_die() die(postgres_signal_arg)
 #endif
 
 /* ----------
@@ -56,6 +71,16 @@
 #endif
 
 /* ----------
+ * Rows
+ * ----------
+ */
+
+/* 19: a row description that was put together is usable only after this */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) (desc))
+#endif
+
+/* ----------
  * Heap and indexes
  * ----------
  */
@@ -64,17 +89,30 @@ typedef bool TU_UpdateIndexes;
 #define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
 	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL)
 #define mvr_compat_needs_indexes(which) (which)
-#else
+#elif PG_VERSION_NUM < 190000
 #define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
 	ExecInsertIndexTuples(info, slot, estate, is_update, false, NULL, NIL, \
 						  (which) == TU_Summarizing)
+#define mvr_compat_needs_indexes(which) ((which) != TU_None)
+#else
+#define mvr_compat_insert_index_tuples(info, slot, estate, is_update, which) \
+	ExecInsertIndexTuples(info, estate, \
+						  ((is_update) ? EIIT_IS_UPDATE : 0) | \
+						  ((which) == TU_Summarizing ? EIIT_ONLY_SUMMARIZING : 0), \
+						  slot, NIL, NULL)
 #define mvr_compat_needs_indexes(which) ((which) != TU_None)
 #endif
 
 #define mvr_compat_table_beginscan(rel, snapshot) \
 	table_beginscan(rel, snapshot, 0, NULL)
 
-#if PG_VERSION_NUM >= 180000
+/* 19: a scan may be given flags */
+#if PG_VERSION_NUM >= 190000
+#define table_beginscan(rel, snapshot, nkeys, keys) \
+	table_beginscan(rel, snapshot, nkeys, keys, SO_NONE)
+#define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
+	index_beginscan(rel, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define mvr_compat_index_beginscan(rel, index, snapshot, nkeys) \
 	index_beginscan(rel, index, snapshot, NULL, nkeys, 0)
 #else
@@ -95,7 +133,36 @@ typedef bool TU_UpdateIndexes;
 	ExecutorRun(desc, ForwardScanDirection, 0, true)
 #endif
 
-#if PG_VERSION_NUM >= 160000
+/* The range table entries that a plan writes: from 19 on a set, not a list */
+#include "nodes/plannodes.h"
+
+static inline List *
+mvr_compat_list_results(const PlannedStmt *plan)
+{
+#if PG_VERSION_NUM >= 190000
+	List	   *results = NIL;
+	int			rti = -1;
+
+	while ((rti = bms_next_member(plan->resultRelationRelids, rti)) >= 0)
+		results = lappend_int(results, rti);
+	return results;
+#else
+	return plan->resultRelations;
+#endif
+}
+
+/* 19: the planner can tell EXPLAIN more */
+#if PG_VERSION_NUM >= 190000
+#include "tcop/tcopprot.h"
+#define pg_plan_query(query, string, options, params) \
+	pg_plan_query(query, string, options, params, NULL)
+#endif
+
+#if PG_VERSION_NUM >= 190000
+#define mvr_compat_define_index(relid, stmt, skip_build) \
+	DefineIndex(NULL, relid, stmt, InvalidOid, InvalidOid, InvalidOid, -1, \
+				false, false, false, skip_build, true)
+#elif PG_VERSION_NUM >= 160000
 #define mvr_compat_define_index(relid, stmt, skip_build) \
 	DefineIndex(relid, stmt, InvalidOid, InvalidOid, InvalidOid, -1, \
 				false, false, false, skip_build, true)
@@ -303,7 +370,59 @@ mvr_compat_copy_rights(Query *to, Query *from)
 	((rte)->rtekind == RTE_RELATION && (rte)->requiredPerms != 0)
 #endif
 
-/* rebuild.c: files got another name in 16; a count of frozen pages came in 18 */
+/*
+ * rebuild.c: files got another name in 16; a count of frozen pages came in 18;
+ * CLUSTER became a part of REPACK in 19, which also copies indexes
+ */
+#include "access/visibilitymap.h"
+#include "storage/bufmgr.h"
+
+#if PG_VERSION_NUM >= 190000
+#include "access/heapam.h"
+#include "catalog/index.h"
+#include "commands/repack.h"
+#define index_concurrently_create_copy(rel, index, tablespace, name) \
+	index_create_copy(rel, INDEX_CREATE_SKIP_BUILD | INDEX_CREATE_CONCURRENT, \
+					  index, tablespace, name)
+#define index_build(rel, index, info, is_reindex, parallel) \
+	index_build(rel, index, info, is_reindex, parallel, true)
+#else
+#include "commands/cluster.h"
+#endif
+
+/*
+ * Mark a page, and its bits in the visibility map, all-visible and all-frozen.
+ * Caller has the page locked and the map's page pinned.  From 19 on whoever
+ * sets the bits locks the map and writes the WAL.
+ */
+static inline void
+mvr_compat_mark_page_frozen(Relation rel, Buffer buffer, Buffer map)
+{
+	Page		page = BufferGetPage(buffer);
+	BlockNumber block = BufferGetBlockNumber(buffer);
+	uint8		flags = VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN;
+
+#if PG_VERSION_NUM >= 190000
+	LockBuffer(map, BUFFER_LOCK_EXCLUSIVE);
+	START_CRIT_SECTION();
+	PageSetAllVisible(page);
+	PageClearPrunable(page);
+	MarkBufferDirty(buffer);
+	visibilitymap_set(block, map, flags, rel->rd_locator);
+	if (RelationNeedsWAL(rel))
+		log_heap_prune_and_freeze(rel, buffer, map, flags, InvalidTransactionId,
+								  false, PRUNE_VACUUM_SCAN, NULL, 0, NULL, 0,
+								  NULL, 0, NULL, 0);
+	END_CRIT_SECTION();
+	LockBuffer(map, BUFFER_LOCK_UNLOCK);
+#else
+	PageSetAllVisible(page);
+	MarkBufferDirty(buffer);
+	visibilitymap_set(rel, block, buffer, InvalidXLogRecPtr, map,
+					  InvalidTransactionId, flags);
+#endif
+}
+
 #if PG_VERSION_NUM < 160000
 #define rd_newRelfilelocatorSubid rd_newRelfilenodeSubid
 #define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid

@@ -18,12 +18,17 @@
  * ends with these commands, so the policies that it has brought are adopted
  * here too.
  *
+ * CREATE TABLE ... PARTITION OF, ATTACH PARTITION: an empty partition of a
+ * table that is captured is captured at once.  Left to the next refresh, rows
+ * would be in it by then, and the view recomputed.
+ *
  * ALTER: a policy has the view's name beside its OID, for pg_dump.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
@@ -35,6 +40,7 @@
 
 PG_FUNCTION_INFO_V1(mvr_forget_dropped);
 PG_FUNCTION_INFO_V1(mvr_note_command);
+PG_FUNCTION_INFO_V1(mvr_note_partition);
 PG_FUNCTION_INFO_V1(mvr_note_rename);
 
 static void
@@ -123,5 +129,38 @@ mvr_note_rename(PG_FUNCTION_ARGS)
 {
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
 	mvr_policy_adopt();
+	PG_RETURN_NULL();
+}
+
+/* The name of the table that a command makes a partition, or NULL */
+static RangeVar *
+get_partition_name(Node *command)
+{
+	AlterTableCmd *alter;
+
+	if (IsA(command, CreateStmt))
+		return ((CreateStmt *) command)->partbound ?
+			((CreateStmt *) command)->relation : NULL;
+	if (!IsA(command, AlterTableStmt))
+		return NULL;
+	alter = linitial_node(AlterTableCmd, ((AlterTableStmt *) command)->cmds);
+	return alter->subtype == AT_AttachPartition ?
+		castNode(PartitionCmd, alter->def)->name : NULL;
+}
+
+/* Event trigger on ddl_command_end of CREATE TABLE and ALTER TABLE */
+Datum
+mvr_note_partition(PG_FUNCTION_ARGS)
+{
+	RangeVar   *name;
+	Oid			partition;
+
+	check_called_as_event_trigger(fcinfo, "matview.note_partition()");
+	name = get_partition_name(((EventTriggerData *) fcinfo->context)->parsetree);
+	if (name == NULL)
+		PG_RETURN_NULL();
+	partition = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(partition))
+		mvr_track_add_partition(partition);
 	PG_RETURN_NULL();
 }

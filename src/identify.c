@@ -233,6 +233,7 @@ build_row_desc(MvrDelta *delta)
 
 	for (int i = 1; i <= desc->natts; i++)
 		TupleDescCopyEntry(desc, i, delta->desc, i);
+	TupleDescFinalize(desc);
 	return desc;
 }
 
@@ -285,6 +286,7 @@ mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta)
 		delta->places_desc = CreateTemplateTupleDesc(2);
 		TupleDescInitEntry(delta->places_desc, 1, "of", OIDOID, -1, 0);
 		TupleDescInitEntry(delta->places_desc, 2, "place", TIDOID, -1, 0);
+		TupleDescFinalize(delta->places_desc);
 		delta->places = tuplestore_begin_heap(false, false, work_mem);
 		if (delta->nrows > 0)
 			find_places(base, delta);

@@ -35,6 +35,7 @@ build_row_desc(TupleDesc state)
 
 	for (int i = 1; i <= desc->natts; i++)
 		TupleDescCopyEntry(desc, i, state, MVR_STATE_FIXED + i);
+	TupleDescFinalize(desc);
 	return desc;
 }
 

@@ -424,7 +424,7 @@ typedef struct MvrDelta
 	int64		nread;			/* before they were netted */
 } MvrDelta;
 
-/* Appends rows to a log; for capture.c, private otherwise */
+/* Appends rows to a log; for trigger.c, private otherwise */
 typedef struct MvrLogBatch MvrLogBatch;
 
 typedef struct MvrLogWriter
@@ -459,6 +459,12 @@ extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 
 /* ----------
+ * trigger.c: append to the change log what was changed
+ * ----------
+ */
+extern const AttrNumber *mvr_trigger_get_map(Relation rel, Relation log, Oid base);
+
+/* ----------
  * chain.c: materialized views that stand on others
  * ----------
  */
@@ -467,13 +473,18 @@ extern int64 mvr_chain_shape(Relation view);
 extern List *mvr_chain_list(Oid view);
 
 /* ----------
- * capture.c: triggers that fill the change log
+ * capture.c: see to it that every change gets into the change log
  * ----------
  */
 extern const char *mvr_capture_refusal(Relation base);
 extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_disarm(Oid base);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
+extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,
+									Bitmapset *columns);
+extern List *mvr_capture_list_unwritten(Oid partition, Oid parent, Oid log);
+extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
+									  Oid base);
 
 /* ----------
  * mutable.c: what a query's result depends on besides its tables
@@ -841,6 +852,7 @@ extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_end(Oid view);
+extern void mvr_track_add_partition(Oid partition);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
 
 /* ----------

@@ -66,7 +66,7 @@ static void
 handle_sigterm(SIGNAL_ARGS)
 {
 	ShutdownRequestPending = true;
-	die(postgres_signal_arg);
+	mvr_compat_die();
 }
 
 void

@@ -58,12 +58,12 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
-#include "commands/cluster.h"
 #include "commands/tablecmds.h"
 #include "pgstat.h"
 #include "storage/bufmgr.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "storage/predicate.h"
 #include "storage/procarray.h"
 #include "storage/smgr.h"
@@ -163,11 +163,7 @@ mark_page_all_visible(MvrRebuild *rebuild, BlockNumber block)
 	buffer = ReadBufferExtended(heap, MAIN_FORKNUM, block, RBM_NORMAL,
 								rebuild->bistate->strategy);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
-	PageSetAllVisible(BufferGetPage(buffer));
-	MarkBufferDirty(buffer);
-	visibilitymap_set(heap, block, buffer, InvalidXLogRecPtr, rebuild->map,
-					  InvalidTransactionId,
-					  VISIBILITYMAP_ALL_VISIBLE | VISIBILITYMAP_ALL_FROZEN);
+	mvr_compat_mark_page_frozen(heap, buffer, rebuild->map);
 	UnlockReleaseBuffer(buffer);
 }
 

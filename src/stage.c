@@ -62,6 +62,7 @@ mvr_stage_make_delta(MvrStage *stage)
 	}
 	TupleDescInitEntry(delta->desc, delta->weight, "weight", INT4OID, -1, 0);
 	TupleDescInitEntry(delta->desc, delta->place, "place", TIDOID, -1, 0);
+	TupleDescFinalize(delta->desc);
 	delta->rows = tuplestore_begin_heap(true, false, work_mem);
 	return delta;
 }

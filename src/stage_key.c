@@ -53,6 +53,7 @@ mvr_stage_key_begin(const MvrStage *stage)
 		TupleDescInitEntry(result->desc, n, "key", key->type, key->typmod, 0);
 		TupleDescInitEntryCollation(result->desc, n, key->collation);
 	}
+	TupleDescFinalize(result->desc);
 	return result;
 }
 

@@ -18,6 +18,7 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -171,6 +172,88 @@ mvr_track_end(Oid view)
 		mvr_heap_drop(lfirst_oid(lc));
 	drop_row_index(view);
 	release_sources(tracked->sources);
+}
+
+/* ----------
+ * A partition comes
+ * ----------
+ */
+
+/* The tracked views of a base table that are not being refreshed, locked */
+static List *
+lock_views(Oid base)
+{
+	List	   *views = NIL;
+	ListCell   *lc;
+
+	foreach(lc, mvr_catalog_list_views(base))
+	{
+		MvrTracked *tracked;
+
+		if (!ConditionalLockRelationOid(lfirst_oid(lc), ExclusiveLock))
+			continue;
+		tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
+		if (tracked)
+			views = lappend(views, tracked);
+	}
+	return views;
+}
+
+/* Add a number to the shape that each view knows of a base table */
+static void
+shift_shapes(List *views, Oid base, List *members, Oid log, int sign)
+{
+	foreach_ptr(MvrTracked, tracked, views)
+	{
+		foreach_ptr(MvrSource, source, tracked->sources)
+		{
+			if (source->base == base)
+				source->shape += sign *
+					mvr_capture_shape_part(members, log, base, source->columns);
+		}
+	}
+}
+
+static void
+add_partition_to(Oid base, Oid parent, Oid partition)
+{
+	Oid			log = mvr_catalog_lookup_log(base);
+	List	   *members;
+	List	   *views;
+
+	if (!OidIsValid(log) || !ConditionalLockRelationOid(log, AccessShareLock))
+		return;
+	members = mvr_capture_list_unwritten(partition, parent, log);
+	if (members == NIL)
+		return;
+	views = lock_views(base);
+	shift_shapes(views, base, list_make1_oid(parent), log, -1);
+	mvr_capture_add_partition(members, parent, log, base);
+	shift_shapes(views, base, lappend_oid(members, parent), log, 1);
+	foreach_ptr(MvrTracked, tracked, views)
+		mvr_catalog_store_view(tracked, true);
+	CommandCounterIncrement();
+}
+
+/*
+ * A table has become a partition, by the command that is about to end.  If
+ * nothing is in it, it is captured from here on, and the views that read it
+ * need not be recomputed.  Otherwise, or if a view is just being refreshed,
+ * nothing is done here: the next refresh finds another shape.
+ *
+ * Waits for no lock, since whoever has it may wait for the command's.
+ */
+void
+mvr_track_add_partition(Oid partition)
+{
+	List	   *ancestors;
+	ListCell   *lc;
+
+	if (!get_rel_relispartition(partition))
+		return;
+	ancestors = get_partition_ancestors(partition);
+	foreach(lc, ancestors)
+		add_partition_to(lfirst_oid(lc), linitial_oid(ancestors), partition);
 }
 
 /* ----------

@@ -330,14 +330,14 @@ note_results(PlannedStmt *plan)
 {
 	ListCell   *lc;
 
-	foreach(lc, plan->resultRelations)
+	foreach(lc, mvr_compat_list_results(plan))
 		mvr_wake_note_written(rt_fetch(lfirst_int(lc), plan->rtable)->relid);
 }
 
 static void
 finish_executor(QueryDesc *desc)
 {
-	if (desc->plannedstmt->resultRelations != NIL && !IsParallelWorker())
+	if (!IsParallelWorker())
 		note_results(desc->plannedstmt);
 	if (previous_finish_hook)
 		previous_finish_hook(desc);

@@ -272,6 +272,8 @@ mvr_zset_begin(TupleDesc row, TupleDesc payload, int nkeys, const AttrNumber *ke
 	TupleDescInitEntry(zset->sortdesc, SORT_HASH, "hash", INT8OID, -1, 0);
 	TupleDescInitEntry(zset->sortdesc, SORT_WEIGHT, "weight", INT4OID, -1, 0);
 	TupleDescInitEntry(zset->sortdesc, SORT_TID, "tid", TIDOID, -1, 0);
+	TupleDescFinalize(zset->sortdesc);
+	TupleDescFinalize(seen);
 	zset->in = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsVirtual);
 	zset->ahead = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsMinimalTuple);
 	zset->current = MakeSingleTupleTableSlot(zset->sortdesc, &TTSOpsMinimalTuple);

@@ -1,0 +1,343 @@
+/*
+ * trigger.c
+ *		The trigger function: append to the change log what was changed.
+ *
+ * A statement trigger gets it from its transition tables, a row trigger row by
+ * row; see capture.c for who has which.  A TRUNCATE leaves a rebuild mark.  The
+ * trigger's two arguments are the oids of the change log and of the base table.
+ *
+ * (1) A statement without rows does nothing; an UPDATE that leaves the logged
+ *	   columns as they are, bit for bit, is not logged.  Old and new rows are
+ *	   paired only for that, and any pairing will do: weights, not pairs, are
+ *	   what counts.
+ * (2) A writer never fails on our account.  A column that is not as it was
+ *	   when the log was made is logged as NULL; a change that no log exists for
+ *	   is nobody's.
+ *
+ * Locks: the log is locked like by any INSERT, no one waits.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "matview_refresh.h"
+
+PG_FUNCTION_INFO_V1(mvr_capture);
+
+/* ----------
+ * Where the columns of a log come from
+ * ----------
+ */
+
+typedef struct CaptureKey
+{
+	Oid			rel;			/* the table whose rows come */
+	Oid			log;
+} CaptureKey;
+
+/*
+ * Kept for the backend's life.  Used only under the locks of a statement that
+ * writes, and rebuilt only when looked up, so an invalidation that comes while
+ * an entry is in use need do no more than say so.
+ */
+typedef struct CaptureMap
+{
+	CaptureKey	key;
+	bool		valid;
+	int			natts;			/* room in "source" */
+	AttrNumber *source;			/* per column of the log; 0 if not known */
+} CaptureMap;
+
+static HTAB *capture_maps = NULL;
+static uint64 map_invalidations = 0;
+
+/* Relcache callback: forget what was derived from a relation, or from any */
+static void
+invalidate_maps(pg_attribute_unused() Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	CaptureMap *map;
+
+	map_invalidations++;
+	hash_seq_init(&status, capture_maps);
+	while ((map = hash_seq_search(&status)) != NULL)
+		if (!OidIsValid(relid) || map->key.rel == relid || map->key.log == relid)
+			map->valid = false;
+}
+
+static void
+create_maps(void)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = sizeof(CaptureKey);
+	ctl.entrysize = sizeof(CaptureMap);
+	ctl.hcxt = CacheMemoryContext;
+	capture_maps = hash_create("matview_refresh capture maps", 32, &ctl,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(invalidate_maps, (Datum) 0);
+}
+
+/* The column of a member that is the base table's column attnum, or 0 */
+static AttrNumber
+get_member_column(Relation rel, Oid base, AttrNumber attnum)
+{
+	char	   *name;
+
+	if (RelationGetRelid(rel) == base)
+		return attnum;
+	name = get_attname(base, attnum, true);
+	return name ? get_attnum(RelationGetRelid(rel), name) : 0;
+}
+
+static void
+fill_map(AttrNumber *source, Relation rel, TupleDesc log, Oid base)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < log->natts; i++)
+	{
+		AttrNumber	attnum = mvr_change_log_get_attnum(log, i + 1);
+
+		source[i] = attnum > 0 ? get_member_column(rel, base, attnum) : 0;
+		if (source[i] <= 0 || source[i] > desc->natts ||
+			!mvr_change_log_can_hold(TupleDescAttr(log, i),
+									 TupleDescAttr(desc, source[i] - 1)))
+			source[i] = 0;
+	}
+}
+
+static void
+resize_map(CaptureMap *map, int natts)
+{
+	if (map->natts >= natts)
+		return;
+	if (map->source)
+		pfree(map->source);
+	map->source = NULL;
+	map->natts = 0;
+	map->source = MemoryContextAlloc(CacheMemoryContext, sizeof(AttrNumber) * natts);
+	map->natts = natts;
+}
+
+/*
+ * Per column of the log, the column of a member that its values come from; 0 if
+ * there is none.  Caller holds locks on both relations.
+ */
+const AttrNumber *
+mvr_trigger_get_map(Relation rel, Relation log, Oid base)
+{
+	CaptureKey	key = {RelationGetRelid(rel), RelationGetRelid(log)};
+	uint64		invalidations;
+	CaptureMap *map;
+	bool		found;
+
+	if (capture_maps == NULL)
+		create_maps();
+	map = hash_search(capture_maps, &key, HASH_ENTER, &found);
+	if (found && map->valid)
+		return map->source;
+	if (!found)
+	{
+		map->source = NULL;
+		map->natts = 0;
+	}
+	map->valid = false;
+	invalidations = map_invalidations;
+	resize_map(map, RelationGetDescr(log)->natts);
+	fill_map(map->source, rel, RelationGetDescr(log), base);
+	map->valid = (invalidations == map_invalidations);
+	return map->source;
+}
+
+/* ----------
+ * The trigger
+ * ----------
+ */
+
+/* The same value, bit for bit?  Large values that stayed are not fetched. */
+static bool
+is_same_value(Datum a, Datum b, Form_pg_attribute att)
+{
+	if (att->attlen == -1 &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(a)) &&
+		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(b)) &&
+		memcmp(DatumGetPointer(a), DatumGetPointer(b),
+			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
+		return true;
+	return datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+/* Do two versions of a row agree in all logged columns? */
+static bool
+is_same_row(MvrLogWriter *writer, TupleTableSlot *a, TupleTableSlot *b)
+{
+	TupleDesc	desc = a->tts_tupleDescriptor;
+	int			natts = RelationGetDescr(writer->log)->natts;
+
+	if (writer->last == 0)
+		return true;
+	slot_getsomeattrs(a, writer->last);
+	slot_getsomeattrs(b, writer->last);
+	for (int i = MVR_LOG_FIXED; i < natts; i++)
+	{
+		int			from = writer->source[i] - 1;
+
+		if (from < 0)
+			continue;
+		if (a->tts_isnull[from] != b->tts_isnull[from])
+			return false;
+		if (!a->tts_isnull[from] &&
+			!is_same_value(a->tts_values[from], b->tts_values[from],
+						   TupleDescAttr(desc, from)))
+			return false;
+	}
+	return true;
+}
+
+static void
+append_row(MvrLogWriter *writer, TupleTableSlot *old, TupleTableSlot *new)
+{
+	if (old && new && is_same_row(writer, old, new))
+		return;
+	if (old)
+		mvr_change_log_append(writer, old, -1);
+	if (new)
+		mvr_change_log_append(writer, new, 1);
+}
+
+/* Next row of a transition table, NULL at the end or if there is none */
+static TupleTableSlot *
+fetch_row(Tuplestorestate *rows, TupleTableSlot *slot)
+{
+	if (rows && tuplestore_gettupleslot(rows, true, false, slot))
+		return slot;
+	return NULL;
+}
+
+/*
+ * Other triggers may have read the transition tables; all who do rewind them
+ * first.  An UPDATE's two tables need not be in step: where a row moves to
+ * another partition, a BEFORE trigger can swallow its new version.
+ */
+static void
+append_statement(MvrLogWriter *writer, TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	TupleTableSlot *old_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	TupleTableSlot *new_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	Tuplestorestate *tables[] = {trigger->tg_oldtable, trigger->tg_newtable};
+
+	for (int i = 0; i < 2; i++)
+	{
+		if (tables[i] == NULL)
+			continue;
+		tuplestore_select_read_pointer(tables[i], 0);
+		tuplestore_rescan(tables[i]);
+	}
+	for (;;)
+	{
+		TupleTableSlot *old = fetch_row(tables[0], old_slot);
+		TupleTableSlot *new = fetch_row(tables[1], new_slot);
+
+		if (old == NULL && new == NULL)
+			break;
+		append_row(writer, old, new);
+	}
+	ExecDropSingleTupleTableSlot(old_slot);
+	ExecDropSingleTupleTableSlot(new_slot);
+}
+
+static void
+append_event(MvrLogWriter *writer, TriggerData *trigger)
+{
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		append_statement(writer, trigger);
+	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		append_row(writer, NULL, trigger->tg_trigslot);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		append_row(writer, trigger->tg_trigslot, NULL);
+	else
+		append_row(writer, trigger->tg_trigslot, trigger->tg_newslot);
+}
+
+/* About how many log rows the event makes; 0 means none */
+static int64
+count_rows(TriggerData *trigger)
+{
+	int64		count = 0;
+
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		return 1;
+	if (trigger->tg_oldtable)
+		count += tuplestore_tuple_count(trigger->tg_oldtable);
+	if (trigger->tg_newtable)
+		count += tuplestore_tuple_count(trigger->tg_newtable);
+	if (trigger->tg_oldtable && trigger->tg_newtable && count == 2)
+		return 1;				/* one row updated: no batch for the two */
+	return count;
+}
+
+/* Is this really a call by one of our triggers? */
+static bool
+is_our_call(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	return CALLED_AS_TRIGGER(fcinfo) &&
+		TRIGGER_FIRED_AFTER(trigger->tg_event) &&
+		trigger->tg_trigger->tgnargs == 2 &&
+		trigger->tg_trigger->tgisinternal;
+}
+
+Datum
+mvr_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	int64		nrows;
+	Oid			log_oid;
+	Oid			base;
+	Relation	log;
+	MvrLogWriter writer;
+
+	if (!is_our_call(fcinfo))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("matview.capture() was not called by a trigger of matview_refresh"));
+	log_oid = atooid(trigger->tg_trigger->tgargs[0]);
+	base = atooid(trigger->tg_trigger->tgargs[1]);
+
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	{
+		mvr_change_log_append_mark(log_oid);
+		mvr_wake_note_captured(base);
+		return PointerGetDatum(NULL);
+	}
+
+	nrows = count_rows(trigger);
+	if (nrows == 0)
+		return PointerGetDatum(NULL);
+	log = try_table_open(log_oid, RowExclusiveLock);
+	if (log == NULL)
+		return PointerGetDatum(NULL);
+	mvr_change_log_begin_append(&writer, log,
+								mvr_trigger_get_map(trigger->tg_relation, log, base),
+								nrows);
+	append_event(&writer, trigger);
+	mvr_change_log_end_append(&writer);
+	if (writer.has_appended)
+		mvr_wake_note_captured(base);
+	table_close(log, NoLock);
+	return PointerGetDatum(NULL);
+}
