@@ -13,6 +13,8 @@ GRANT USAGE ON SCHEMA matview TO PUBLIC;
 CREATE TABLE matview.change_logs (
     base oid NOT NULL,
     log oid NOT NULL,
+    is_logged boolean NOT NULL,
+    is_live boolean NOT NULL,
     CONSTRAINT change_logs_pkey PRIMARY KEY (base)
 );
 COMMENT ON TABLE matview.change_logs IS
@@ -26,6 +28,7 @@ CREATE TABLE matview.tracked_views (
     frontier pg_snapshot,
     own_xid xid8,
     own_cid cid,
+    live "char",
     CONSTRAINT tracked_views_pkey PRIMARY KEY (view)
 );
 COMMENT ON TABLE matview.tracked_views IS
@@ -100,7 +103,7 @@ GRANT SELECT ON matview.policies TO PUBLIC;
 CREATE FUNCTION matview.set_auto_refresh(view regclass, policy text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_set_auto_refresh';
 COMMENT ON FUNCTION matview.set_auto_refresh(regclass, text) IS
-'say when a materialized view is refreshed by itself: off, on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); raises 22004 for NULL, 22023 for anything else, 0A000 for on_statement and on_commit; errors otherwise as matview.refresh';
+'say when a materialized view is refreshed by itself: off, on_statement (when a statement that writes a base table returns), on_commit (before such a transaction commits), on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); on_statement and on_commit fill the view, wait for those who write its base tables, and raise 0A000 when it cannot be maintained incrementally, 25001 in a REPEATABLE READ transaction; raises 22004 for NULL, 22023 for anything else; errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.schedule_auto_refresh(view regclass, every interval) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_schedule_auto_refresh';
@@ -110,7 +113,7 @@ COMMENT ON FUNCTION matview.schedule_auto_refresh(regclass, interval) IS
 CREATE FUNCTION matview.pause(view regclass) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_pause';
 COMMENT ON FUNCTION matview.pause(regclass) IS
-'stop the automatic refresh of a materialized view until matview.resume; changes go on being captured; raises 55000 when it has no policy; errors otherwise as matview.refresh';
+'stop the automatic refresh of a materialized view until matview.resume; changes go on being captured; raises 55000 when it has no policy; on_statement and on_commit: waits for those who write the base tables; errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.resume(view regclass) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_resume';
@@ -186,7 +189,7 @@ COMMENT ON FUNCTION matview.track(regclass) IS
 CREATE FUNCTION matview.untrack(view regclass) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_untrack';
 COMMENT ON FUNCTION matview.untrack(regclass) IS
-'stop tracking a materialized view and remove the change capture that no other view needs; its contents stay; errors as matview.refresh';
+'stop tracking a materialized view and remove the change capture that no other view needs; its contents stay; raises 55000 when its policy is on_statement or on_commit; errors otherwise as matview.refresh';
 
 -- ----------
 -- DDL (src/ddl.c)
@@ -216,6 +219,12 @@ COMMENT ON FUNCTION matview.note_rename() IS
 'internal: keeps the names in matview.policies, which dumps have, up to date';
 REVOKE ALL ON FUNCTION matview.note_rename() FROM PUBLIC;
 
+CREATE FUNCTION matview.recompute_live() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_recompute_live';
+COMMENT ON FUNCTION matview.recompute_live() IS
+'internal: recomputes views with policy on_statement or on_commit after commands that change the result of their queries';
+REVOKE ALL ON FUNCTION matview.recompute_live() FROM PUBLIC;
+
 CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
     EXECUTE FUNCTION matview.forget_dropped();
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
@@ -234,6 +243,13 @@ CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
     WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA')
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
+
+CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'CREATE VIEW', 'ALTER VIEW',
+                 'CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY',
+                 'ALTER TYPE', 'ALTER DOMAIN')
+    EXECUTE FUNCTION matview.recompute_live();
+ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
 
 -- ----------
 -- Looking at it (src/explain.c)

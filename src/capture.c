@@ -9,6 +9,13 @@
  *	AFTER INSERT, UPDATE, DELETE	transition tables -> change log
  *	AFTER TRUNCATE					rebuild mark -> change log
  *
+ * Where live views read the base table, two more tell when a statement that
+ * writes it is in flight (see pending.c):
+ *
+ *	BEFORE INSERT, UPDATE, DELETE	it begins
+ *	AFTER INSERT, UPDATE, DELETE	it has ended: only where the rows are
+ *									captured by row, see below
+ *
  * Sometimes a row is changed without a statement that names a member: through
  * a parent that is no member, or by a subscription's apply worker, which fires
  * row triggers only; and a partitioned table's transition tables do not tell
@@ -194,7 +201,9 @@ needs_row_capture(List *members)
  * ----------
  */
 
-#define MAX_WANTED		4
+#define MAX_WANTED		6
+
+#define WRITES			(TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
 
 /* One of our triggers as the catalog has it */
 typedef struct Found
@@ -221,9 +230,26 @@ get_wanted_types(char relkind, bool by_row, int16 *types)
 		types[n++] = TRIGGER_TYPE_DELETE;
 	}
 	else if (RELKIND_HAS_STORAGE(relkind))
-		types[n++] = TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSERT |
-			TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+		types[n++] = TRIGGER_TYPE_ROW | WRITES;
 	return n;
+}
+
+/* Those that live views need beside them */
+static int
+get_live_types(bool by_row, int16 *types)
+{
+	int			n = 0;
+
+	types[n++] = TRIGGER_TYPE_BEFORE | WRITES;
+	if (by_row)
+		types[n++] = WRITES;
+	return n;
+}
+
+static bool
+is_live_type(int16 type)
+{
+	return type == (TRIGGER_TYPE_BEFORE | WRITES) || type == WRITES;
 }
 
 static Oid
@@ -272,9 +298,12 @@ build_found(HeapTuple tuple)
 	return found;
 }
 
-/* Our triggers for this log on one member */
+/*
+ * Our triggers for this log on one member: those that capture, or those that
+ * live views need beside them.
+ */
 static List *
-list_found(Oid member, Oid function, Oid log)
+list_found(Oid member, Oid function, Oid log, bool live)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
 	SysScanDesc scan = begin_scan(catalog, TriggerRelidNameIndexId,
@@ -283,7 +312,8 @@ list_found(Oid member, Oid function, Oid log)
 	List	   *list = NIL;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		if (is_for_log(catalog, tuple, function, log))
+		if (is_for_log(catalog, tuple, function, log) &&
+			is_live_type(((Form_pg_trigger) GETSTRUCT(tuple))->tgtype) == live)
 			list = lappend(list, build_found(tuple));
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -372,6 +402,8 @@ build_transitions(int16 type)
 	{
 		TriggerTransition *transition = makeNode(TriggerTransition);
 
+		if (is_live_type(type))
+			continue;
 		if (!(type & (is_new ? TRIGGER_TYPE_INSERT : TRIGGER_TYPE_DELETE)) &&
 			!(type & TRIGGER_TYPE_UPDATE))
 			continue;
@@ -394,8 +426,8 @@ create_trigger(Oid member, int16 type, Oid function, Oid log, Oid base)
 	stmt->args = list_make2(makeString(psprintf("%u", log)),
 							makeString(psprintf("%u", base)));
 	stmt->row = (type & TRIGGER_TYPE_ROW) != 0;
-	stmt->timing = TRIGGER_TYPE_AFTER;
-	stmt->events = type & ~TRIGGER_TYPE_ROW;
+	stmt->timing = type & TRIGGER_TYPE_TIMING_MASK;
+	stmt->events = type & TRIGGER_TYPE_EVENT_MASK;
 	if (!stmt->row)
 		stmt->transitionRels = build_transitions(type);
 	trigger = CreateTriggerFiringOn(stmt, NULL, member, InvalidOid, InvalidOid,
@@ -448,7 +480,7 @@ renew_triggers(Oid member, Oid function, Oid log)
 {
 	Relation	catalog = table_open(TriggerRelationId, RowExclusiveLock);
 
-	foreach_ptr(Found, found, list_found(member, function, log))
+	foreach_ptr(Found, found, list_found(member, function, log, false))
 	{
 		SysScanDesc scan = begin_scan(catalog, TriggerOidIndexId,
 									  Anum_pg_trigger_oid, found->oid);
@@ -462,18 +494,39 @@ renew_triggers(Oid member, Oid function, Oid log)
 	CommandCounterIncrement();
 }
 
-/* Bring one member to exactly the triggers wanted */
+/* Bring one member to exactly the n triggers wanted, of one kind or the other */
+static void
+bring_member(Oid member, bool live, int16 *types, int n, Oid function, Oid log,
+			 Oid base)
+{
+	foreach_ptr(Found, found, list_found(member, function, log, live))
+		if (!take_wanted(types, &n, found))
+			drop_trigger(found->oid, member);
+	for (int i = 0; i < n; i++)
+		create_trigger(member, types[i], function, log, base);
+}
+
+/* The triggers that live views need, or none if there are no such views */
+static void
+arm_member_live(Oid member, bool by_row, Oid function, Oid log, Oid base)
+{
+	int16		types[MAX_WANTED];
+	MvrLogRow	row;
+	int			n = 0;
+
+	if (mvr_catalog_lookup_log_row(base, &row) && row.is_live)
+		n = get_live_types(by_row, types);
+	bring_member(member, true, types, n, function, log, base);
+}
+
 static void
 arm_member(Oid member, bool by_row, Oid function, Oid log, Oid base)
 {
 	int16		types[MAX_WANTED];
 	int			n = get_wanted_types(get_rel_relkind(member), by_row, types);
 
-	foreach_ptr(Found, found, list_found(member, function, log))
-		if (!take_wanted(types, &n, found))
-			drop_trigger(found->oid, member);
-	for (int i = 0; i < n; i++)
-		create_trigger(member, types[i], function, log, base);
+	bring_member(member, false, types, n, function, log, base);
+	arm_member_live(member, by_row, function, log, base);
 }
 
 static bool
@@ -540,6 +593,88 @@ mvr_capture_arm(Relation base, Oid log)
 	return true;
 }
 
+/* ----------
+ * Live views
+ * ----------
+ */
+
+/*
+ * Keep out all who write a base table.  When this returns there is no
+ * transaction that has, but ours.
+ */
+void
+mvr_capture_lock(Relation base)
+{
+	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
+	(void) list_members(base, ShareRowExclusiveLock);
+}
+
+/*
+ * Bring the members of a base table that is captured to the triggers that live
+ * views need, or to none of them, as its registry row says.  Caller has called
+ * mvr_capture_lock.
+ */
+void
+mvr_capture_arm_live(Relation base, Oid log)
+{
+	List	   *members = list_members(base, NoLock);
+	bool		by_row = needs_row_capture(members);
+	ListCell   *lc;
+
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return;
+	foreach(lc, members)
+		arm_member_live(lfirst_oid(lc), by_row, get_function(), log,
+						RelationGetRelid(base));
+}
+
+/* Are they as they should be for live views? */
+bool
+mvr_capture_is_live(Relation base, Oid log)
+{
+	List	   *members = list_members(base, AccessShareLock);
+	bool		by_row = needs_row_capture(members);
+	ListCell   *lc;
+
+	if (base->rd_rel->relkind == RELKIND_MATVIEW)
+		return true;
+	foreach(lc, members)
+	{
+		int16		types[MAX_WANTED];
+		int			n = get_live_types(by_row, types);
+
+		foreach_ptr(Found, found, list_found(lfirst_oid(lc), get_function(), log, true))
+			if (!take_wanted(types, &n, found))
+				return false;
+		if (n > 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Does each statement that changes a base table fire its statement triggers?
+ * Not one that names a parent of it, nor a subscription.
+ */
+bool
+mvr_capture_sees_statements(Relation base)
+{
+	List	   *members = list_members(base, AccessShareLock);
+	ListCell   *lc;
+
+	foreach(lc, members)
+		if (has_parent_outside(lfirst_oid(lc), members) || is_subscribed(lfirst_oid(lc)))
+			return false;
+	return true;
+}
+
+/* The base table and all below it */
+List *
+mvr_capture_list_members(Relation base)
+{
+	return list_members(base, AccessShareLock);
+}
+
 /* Remove all triggers that write to a base table's log; it may be gone */
 void
 mvr_capture_disarm(Oid base)
@@ -588,7 +723,7 @@ hash_triggers(uint64 *hash, Relation member, bool by_row, Oid function, Oid log)
 	int			n = get_wanted_types(member->rd_rel->relkind, by_row, types);
 	bool		is_exact = true;
 
-	foreach_ptr(Found, found, list_found(RelationGetRelid(member), function, log))
+	foreach_ptr(Found, found, list_found(RelationGetRelid(member), function, log, false))
 	{
 		is_exact = is_exact && take_wanted(types, &n, found);
 		hash_oid_into(hash, found->oid);
@@ -777,7 +912,7 @@ is_unwritten(Oid member, Oid function, Oid log)
 	result = get_member_refusal(rel) == NULL &&
 		(!RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
 		 RelationGetNumberOfBlocks(rel) == 0) &&
-		list_found(member, function, log) == NIL;
+		list_found(member, function, log, false) == NIL;
 	relation_close(rel, NoLock);
 	return result;
 }
@@ -800,7 +935,7 @@ mvr_capture_list_unwritten(Oid partition, Oid parent, Oid log)
 	if (rel == NULL)
 		return NIL;
 	relation_close(rel, NoLock);
-	if (list_found(parent, function, log) == NIL)
+	if (list_found(parent, function, log, false) == NIL)
 		return NIL;
 	members = find_all_inheritors(partition, NoLock, NULL);
 	foreach(lc, members)

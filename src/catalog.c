@@ -36,6 +36,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -47,13 +48,13 @@
 /* Columns, in the order of the installation script */
 enum
 {
-	LOGS_BASE = 1, LOGS_LOG, LOGS_NATTS = LOGS_LOG
+	LOGS_BASE = 1, LOGS_LOG, LOGS_IS_LOGGED, LOGS_IS_LIVE, LOGS_NATTS = LOGS_IS_LIVE
 };
 
 enum
 {
 	VIEWS_VIEW = 1, VIEWS_STATES, VIEWS_FILE, VIEWS_QUERY_HASH,
-	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_NATTS = VIEWS_OWN_CID
+	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_LIVE, VIEWS_NATTS = VIEWS_LIVE
 };
 
 enum
@@ -190,6 +191,20 @@ mvr_frontier_is_visible(const MvrFrontier *frontier)
 											here));
 }
 
+/*
+ * Does the active snapshot see all that is committed now?  False, in case of
+ * doubt, if any transaction has ended since it was taken.
+ */
+bool
+mvr_frontier_is_now(void)
+{
+	Snapshot	here = GetActiveSnapshot();
+	Snapshot	now = GetLatestSnapshot();
+
+	return here->xmax == now->xmax && here->xcnt == now->xcnt &&
+		memcmp(here->xip, now->xip, sizeof(TransactionId) * now->xcnt) == 0;
+}
+
 /* ----------
  * Tracked views
  * ----------
@@ -316,6 +331,8 @@ mvr_catalog_lookup_view(Oid view)
 		tracked->file = DatumGetObjectId(values[VIEWS_FILE - 1]);
 		tracked->query_hash = DatumGetInt64(values[VIEWS_QUERY_HASH - 1]);
 		deform_frontier(&tracked->frontier, values, nulls);
+		if (!nulls[VIEWS_LIVE - 1])
+			tracked->live = DatumGetChar(values[VIEWS_LIVE - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -365,12 +382,8 @@ store_sources(const MvrTracked *tracked)
 	table_close(rel, RowExclusiveLock);
 }
 
-/*
- * Insert or update a registry row; with_sources says whether those have
- * changed too.  Caller holds ExclusiveLock on the view.
- */
-void
-mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
+static void
+store_view_row(const MvrTracked *tracked)
 {
 	const MvrFrontier *frontier = &tracked->frontier;
 	Datum		values[VIEWS_NATTS] = {0};
@@ -383,19 +396,62 @@ mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
 	values[VIEWS_FRONTIER - 1] = frontier->snapshot;
 	values[VIEWS_OWN_XID - 1] = FullTransactionIdGetDatum(frontier->own_xid);
 	values[VIEWS_OWN_CID - 1] = CommandIdGetDatum(frontier->own_cid);
+	values[VIEWS_LIVE - 1] = CharGetDatum(tracked->live);
+	nulls[VIEWS_LIVE - 1] = (tracked->live == MVR_LIVE_NOT);
 	if (!frontier->valid)
 		nulls[VIEWS_FRONTIER - 1] = nulls[VIEWS_OWN_XID - 1] =
 			nulls[VIEWS_OWN_CID - 1] = true;
 	upsert_row("tracked_views", "tracked_views_pkey", VIEWS_VIEW, tracked->view,
 			   values, nulls);
-	if (with_sources)
-		store_sources(tracked);
 }
 
-/* Forget a view and its history; no error if it is not known */
+/* Sessions keep what they know of a live view and its sources: tell them */
+static void
+invalidate_live(const MvrTracked *tracked)
+{
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(tracked->view)))
+		CacheInvalidateRelcacheByRelid(tracked->view);
+	foreach_ptr(MvrSource, source, tracked->sources)
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->base)))
+			CacheInvalidateRelcacheByRelid(source->base);
+}
+
+/*
+ * Insert or update a registry row; with_sources says whether those have
+ * changed too.  Caller holds ExclusiveLock on the view, or what keeps out all
+ * others who write its contents.
+ */
+void
+mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources)
+{
+	store_view_row(tracked);
+	if (with_sources)
+		store_sources(tracked);
+	if (with_sources || tracked->live != MVR_LIVE_NOT)
+		invalidate_live(tracked);
+}
+
+/*
+ * Say in the registry row of a live view that this transaction has written its
+ * contents.  Nothing else changes, so nobody is told.  Caller as above.
+ */
+void
+mvr_catalog_touch_view(const MvrTracked *tracked)
+{
+	MvrTracked	copy = *tracked;
+
+	copy.frontier = mvr_frontier_here();
+	store_view_row(&copy);
+}
+
+/* Forget a view; no error if it is not known */
 void
 mvr_catalog_delete_view(Oid view)
 {
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+		invalidate_live(tracked);
 	delete_rows("tracked_views", "tracked_views_pkey", VIEWS_VIEW, view);
 	delete_rows("tracked_sources", "tracked_sources_pkey", SOURCES_VIEW, view);
 }
@@ -426,45 +482,95 @@ mvr_catalog_list_views(Oid base)
 	return views;
 }
 
+/* The live views, as MvrTracked, by OID */
+List *
+mvr_catalog_list_live(void)
+{
+	Relation	rel = open_registry("tracked_views", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *oids = NIL;
+	List	   *views = NIL;
+	ListCell   *lc;
+	bool		isnull;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		(void) heap_getattr(tuple, VIEWS_LIVE, RelationGetDescr(rel), &isnull);
+		if (!isnull)
+			oids = lappend_oid(oids,
+							   DatumGetObjectId(heap_getattr(tuple, VIEWS_VIEW,
+															 RelationGetDescr(rel), &isnull)));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(oids, list_oid_cmp);
+	foreach(lc, oids)
+		views = lappend(views, mvr_catalog_lookup_view(lfirst_oid(lc)));
+	return views;
+}
+
 /* ----------
  * Change logs
  * ----------
  */
 
-/* InvalidOid if the base table has none */
-Oid
-mvr_catalog_lookup_log(Oid base)
+/* What is known of a base table's log; false if it has none */
+bool
+mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row)
 {
 	Relation	rel = open_registry("change_logs", AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan = begin_scan(rel, "change_logs_pkey", LOGS_BASE, base, &key);
 	HeapTuple	tuple = systable_getnext(scan);
-	Oid			log = InvalidOid;
-	bool		isnull;
 
+	memset(row, 0, sizeof(*row));
 	if (HeapTupleIsValid(tuple))
-		log = DatumGetObjectId(heap_getattr(tuple, LOGS_LOG,
-											RelationGetDescr(rel), &isnull));
+	{
+		Datum		values[LOGS_NATTS];
+		bool		nulls[LOGS_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		row->log = DatumGetObjectId(values[LOGS_LOG - 1]);
+		row->is_logged = DatumGetBool(values[LOGS_IS_LOGGED - 1]);
+		row->is_live = DatumGetBool(values[LOGS_IS_LIVE - 1]);
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return log;
+	return OidIsValid(row->log);
 }
 
+/* InvalidOid if the base table has none */
+Oid
+mvr_catalog_lookup_log(Oid base)
+{
+	MvrLogRow	row;
+
+	mvr_catalog_lookup_log_row(base, &row);
+	return row.log;
+}
+
+/* Store it, and tell the sessions that keep it */
 void
-mvr_catalog_store_log(Oid base, Oid log)
+mvr_catalog_store_log(Oid base, const MvrLogRow *row)
 {
 	Datum		values[LOGS_NATTS];
 	bool		nulls[LOGS_NATTS] = {0};
 
 	values[LOGS_BASE - 1] = ObjectIdGetDatum(base);
-	values[LOGS_LOG - 1] = ObjectIdGetDatum(log);
+	values[LOGS_LOG - 1] = ObjectIdGetDatum(row->log);
+	values[LOGS_IS_LOGGED - 1] = BoolGetDatum(row->is_logged);
+	values[LOGS_IS_LIVE - 1] = BoolGetDatum(row->is_live);
 	upsert_row("change_logs", "change_logs_pkey", LOGS_BASE, base, values, nulls);
+	CacheInvalidateRelcacheByRelid(base);
 }
 
 void
 mvr_catalog_delete_log(Oid base)
 {
 	delete_rows("change_logs", "change_logs_pkey", LOGS_BASE, base);
+	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(base)))
+		CacheInvalidateRelcacheByRelid(base);
 }
 
 /* ----------

@@ -112,3 +112,18 @@ mvr_chain_list(Oid view)
 			result = lappend_oid(result, lfirst_oid(lc));
 	return result;
 }
+
+/*
+ * The views, plain and materialized, whose definitions say what a view reads,
+ * itself among them.  Sets *depth to the number of tracked views that it stands
+ * on: more than of any of those.
+ */
+List *
+mvr_chain_list_read(Oid view, int *depth)
+{
+	ChainContext context = {NIL, NIL};
+
+	collect_views(view, &context);
+	*depth = list_length(list_delete_oid(context.views, view));
+	return context.seen;
+}

@@ -208,15 +208,17 @@ delete_orphan(const char *name)
 }
 
 static Oid
-create_log(Relation base, Bitmapset *columns)
+create_log(Relation base, Bitmapset *columns, bool is_logged)
 {
 	char	   *name = psprintf("log_%u", RelationGetRelid(base));
+	MvrLogRow	row = {.is_logged = is_logged};
 	Oid			log;
 
 	delete_orphan(name);
 	log = mvr_catalog_create_table(name, build_log_desc(base, columns),
 								   build_log_options(), RelationGetRelid(base));
-	mvr_catalog_store_log(RelationGetRelid(base), log);
+	row.log = log;
+	mvr_catalog_store_log(RelationGetRelid(base), &row);
 	CommandCounterIncrement();
 	return log;
 }
@@ -311,7 +313,8 @@ has_columns(Oid log, Relation base, Bitmapset *columns)
 }
 
 /*
- * The base table's change log, created or given the columns it lacks.
+ * The base table's change log, created, or given the columns it lacks, or (if
+ * "is_logged") written to again after only live views have read the base table.
  *
  * If there is anything to do, ShareRowExclusiveLock on the base table keeps
  * out whoever wants to do the same, and writers until we commit.  Adding a
@@ -320,26 +323,30 @@ has_columns(Oid log, Relation base, Bitmapset *columns)
  * on sees them as consumed.
  */
 Oid
-mvr_change_log_ensure(Relation base, Bitmapset *columns)
+mvr_change_log_ensure(Relation base, Bitmapset *columns, bool is_logged)
 {
-	Oid			log = mvr_catalog_lookup_log(RelationGetRelid(base));
+	MvrLogRow	row;
 	Relation	rel;
 	List	   *commands;
 
-	if (OidIsValid(log) && has_columns(log, base, columns))
-		return log;
+	mvr_catalog_lookup_log_row(RelationGetRelid(base), &row);
+	if (OidIsValid(row.log) && (row.is_logged || !is_logged) &&
+		has_columns(row.log, base, columns))
+		return row.log;
 
 	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
-	log = mvr_catalog_lookup_log(RelationGetRelid(base));
-	if (!OidIsValid(log))
-		return create_log(base, columns);
+	if (!mvr_catalog_lookup_log_row(RelationGetRelid(base), &row))
+		return create_log(base, columns, is_logged);
 
-	rel = table_open(log, AccessExclusiveLock);
+	rel = table_open(row.log, AccessExclusiveLock);
 	commands = build_alter_commands(rel, base, columns);
 	table_close(rel, NoLock);
 	if (commands != NIL)
-		alter_log(log, commands);
-	return log;
+		alter_log(row.log, commands);
+	row.is_logged |= is_logged;
+	mvr_catalog_store_log(RelationGetRelid(base), &row);
+	CommandCounterIncrement();
+	return row.log;
 }
 
 /*
@@ -367,17 +374,20 @@ mvr_change_log_drop(Oid base)
 
 /*
  * Prepare to append rows; "source" says for each column of the log where in
- * the rows its value stands, or 0.  The log is open with RowExclusiveLock.
+ * the rows its value stands, or 0.  The log is open with RowExclusiveLock.  What
+ * live views need of the rows is put aside for them.
  *
  * nrows is about how many rows will come; one goes straight into the heap.
  */
 void
-mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
+mvr_change_log_begin_append(MvrLogWriter *writer, const MvrBase *base, Relation log,
 							const AttrNumber *source, int64 nrows)
 {
 	int			natts = RelationGetDescr(log)->natts;
 
 	writer->log = log;
+	writer->is_logged = base->row.is_logged;
+	writer->pending = mvr_pending_begin_put(base);
 	writer->source = source;
 	writer->cid = GetCurrentCommandId(true);
 	writer->values = palloc0(sizeof(Datum) * natts);
@@ -392,7 +402,7 @@ mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
 	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
 	writer->batch = NULL;
 	writer->has_appended = false;
-	if (nrows > 1)
+	if (nrows > 1 && writer->is_logged)
 	{
 		writer->batch = palloc(sizeof(MvrLogBatch));
 		writer->batch->context = AllocSetContextCreate(CurrentMemoryContext,
@@ -463,6 +473,10 @@ mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
 		writer->nulls[i] = row->tts_isnull[from];
 	}
 	writer->values[MVR_LOG_WEIGHT - 1] = Int32GetDatum(weight);
+	foreach_ptr(MvrPending, pending, writer->pending)
+		mvr_pending_put(pending, writer->cid, writer->values, writer->nulls, weight);
+	if (!writer->is_logged)
+		return;
 	if (writer->batch)
 	{
 		add_to_batch(writer);
@@ -492,18 +506,22 @@ mvr_change_log_end_append(MvrLogWriter *writer)
 	pfree(writer->nulls);
 }
 
-/* Append a rebuild mark, if there still is such a log */
+/* Append a rebuild mark, if there still is such a log that is written to */
 void
-mvr_change_log_append_mark(Oid log)
+mvr_change_log_append_mark(const MvrBase *base)
 {
-	Relation	rel = try_table_open(log, RowExclusiveLock);
+	MvrBase		marked = *base;
+	Relation	rel;
 	AttrNumber *nothing;
 	MvrLogWriter writer;
 
+	mvr_pending_mark_all(base);
+	rel = base->row.is_logged ? try_table_open(base->row.log, RowExclusiveLock) : NULL;
 	if (rel == NULL)
 		return;
+	marked.views = NIL;
 	nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(rel)->natts);
-	mvr_change_log_begin_append(&writer, rel, nothing, 1);
+	mvr_change_log_begin_append(&writer, &marked, rel, nothing, 1);
 	mvr_change_log_append(&writer, NULL, 0);
 	mvr_change_log_end_append(&writer);
 	pfree(nothing);
@@ -608,28 +626,38 @@ choose_weight_name(TupleDesc base)
 	return name;
 }
 
+/* Columns of a base table as a delta has them, and the weight */
+TupleDesc
+mvr_change_log_build_desc(Relation base, Bitmapset *columns)
+{
+	TupleDesc	basedesc = RelationGetDescr(base);
+	TupleDesc	desc = CreateTemplateTupleDesc(bms_num_members(columns) + 1);
+	AttrNumber	position = 0;
+	int			attnum = -1;
+
+	while ((attnum = bms_next_member(columns, attnum)) >= 0)
+		TupleDescCopyEntry(desc, ++position, basedesc, attnum);
+	TupleDescInitEntry(desc, ++position, choose_weight_name(basedesc), INT4OID, -1, 0);
+	TupleDescFinalize(desc);
+	return desc;
+}
+
+/* A delta, still without rows */
 static MvrDelta *
 build_delta(Relation base, const MvrSource *source)
 {
-	TupleDesc	basedesc = RelationGetDescr(base);
 	MvrDelta   *delta = palloc0(sizeof(MvrDelta));
 	AttrNumber	position = 0;
 	int			attnum = -1;
 
 	delta->base = RelationGetRelid(base);
 	delta->name = psprintf("delta_%u", delta->base);
-	delta->natts = basedesc->natts;
-	delta->attmap = palloc0(sizeof(AttrNumber) * (basedesc->natts + 1));
-	delta->desc = CreateTemplateTupleDesc(bms_num_members(source->columns) + 1);
+	delta->natts = RelationGetDescr(base)->natts;
+	delta->attmap = palloc0(sizeof(AttrNumber) * (delta->natts + 1));
 	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
-	{
 		delta->attmap[attnum - 1] = ++position;
-		TupleDescCopyEntry(delta->desc, position, basedesc, attnum);
-	}
 	delta->weight = position + 1;
-	TupleDescInitEntry(delta->desc, delta->weight, choose_weight_name(basedesc),
-					   INT4OID, -1, 0);
-	TupleDescFinalize(delta->desc);
+	delta->desc = mvr_change_log_build_desc(base, source->columns);
 	delta->rows = tuplestore_begin_heap(false, false, work_mem);
 	return delta;
 }
@@ -638,15 +666,15 @@ build_delta(Relation base, const MvrSource *source)
  * Columns of the log in the order of the delta, whose last is the weight.
  * NULL if the log lacks one.
  */
-static AttrNumber *
-build_delta_map(Relation log, Relation base, const MvrSource *source)
+AttrNumber *
+mvr_change_log_build_map(Relation log, Relation base, Bitmapset *needed)
 {
 	AttrNumber *columns = build_column_map(RelationGetDescr(log), RelationGetDescr(base));
-	AttrNumber *map = palloc(sizeof(AttrNumber) * (bms_num_members(source->columns) + 1));
+	AttrNumber *map = palloc(sizeof(AttrNumber) * (bms_num_members(needed) + 1));
 	int			n = 0;
 	int			attnum = -1;
 
-	while ((attnum = bms_next_member(source->columns, attnum)) >= 0)
+	while ((attnum = bms_next_member(needed, attnum)) >= 0)
 	{
 		map[n] = columns[attnum - 1];
 		if (map[n++] == 0)
@@ -799,7 +827,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 					const MvrFrontier *frontier, bool *marked)
 {
 	Relation	log = table_open(source->log, AccessShareLock);
-	AttrNumber *map = build_delta_map(log, base, source);
+	AttrNumber *map = mvr_change_log_build_map(log, base, source->columns);
 	MvrDelta   *delta = build_delta(base, source);
 	LogScan		scan;
 
@@ -814,6 +842,17 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		end_log_scan(&scan);
 	}
 	table_close(log, NoLock);
+	return delta;
+}
+
+/* The changes of a base table that this transaction has put aside for a live view */
+MvrDelta *
+mvr_change_log_take_pending(Relation base, const MvrSource *source, Oid view)
+{
+	MvrDelta   *delta = build_delta(base, source);
+
+	if (mvr_pending_take(delta, view))
+		net_rows(delta);
 	return delta;
 }
 
@@ -889,7 +928,7 @@ list_frontiers(Oid base)
 	{
 		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
 
-		if (tracked && tracked->frontier.valid)
+		if (tracked && tracked->frontier.valid && tracked->live == MVR_LIVE_NOT)
 			frontiers = lappend(frontiers, &tracked->frontier);
 	}
 	return frontiers;

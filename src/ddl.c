@@ -22,6 +22,9 @@
  * table that is captured is captured at once.  Left to the next refresh, rows
  * would be in it by then, and the view recomputed.
  *
+ * Commands that change what a query gives, other than by rows: no trigger tells
+ * of them, so live views are looked at when such a command ends, and recomputed.
+ *
  * ALTER: a policy has the view's name beside its OID, for pg_dump.
  */
 #include "postgres.h"
@@ -42,6 +45,7 @@ PG_FUNCTION_INFO_V1(mvr_forget_dropped);
 PG_FUNCTION_INFO_V1(mvr_note_command);
 PG_FUNCTION_INFO_V1(mvr_note_partition);
 PG_FUNCTION_INFO_V1(mvr_note_rename);
+PG_FUNCTION_INFO_V1(mvr_recompute_live);
 
 static void
 check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
@@ -118,8 +122,11 @@ mvr_note_command(PG_FUNCTION_ARGS)
 			continue;
 		tracked->file = InvalidOid;
 		mvr_catalog_store_view(tracked, false);
+		CommandCounterIncrement();
 	}
 	mvr_policy_adopt();
+	foreach(lc, relations)
+		mvr_policy_follow_refresh(lfirst_oid(lc));
 	PG_RETURN_NULL();
 }
 
@@ -162,5 +169,14 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 	partition = RangeVarGetRelid(name, NoLock, true);
 	if (OidIsValid(partition))
 		mvr_track_add_partition(partition);
+	PG_RETURN_NULL();
+}
+
+/* Event trigger on ddl_command_end of what can change the contents of live views */
+Datum
+mvr_recompute_live(PG_FUNCTION_ARGS)
+{
+	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
+	mvr_in_transaction_check();
 	PG_RETURN_NULL();
 }

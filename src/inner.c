@@ -118,8 +118,7 @@ mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked)
 static bool
 apply_stage(MvrStage *stage, List **deltas)
 {
-	PlannedStmt *plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, *deltas),
-										   false);
+	PlannedStmt *plan = mvr_plan_delta(stage, *deltas);
 	MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
 	MvrDelta   *changes = mvr_stage_make_delta(stage);
 	bool		fits;
@@ -127,7 +126,7 @@ apply_stage(MvrStage *stage, List **deltas)
 	mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
 	fits = stage->strategy == MVR_KEYS ?
 		mvr_keyed_apply(stage, plan, state, *deltas, changes) :
-		mvr_stage_apply_groups(stage, plan, NULL, state, *deltas, changes);
+		mvr_stage_apply_groups(stage, plan, NULL, state, *deltas, changes, NULL);
 	mvr_heap_close(state);
 	show_writes();
 	if (changes->nrows > 0)

@@ -52,18 +52,18 @@
 static void
 begin_log(MvrHeap *heap)
 {
-	Oid			log_oid = mvr_catalog_lookup_log(RelationGetRelid(heap->rel));
+	const MvrBase *base = mvr_live_get_base(RelationGetRelid(heap->rel));
 	Relation	log;
 	AttrNumber *source;
 
-	if (!OidIsValid(log_oid))
+	if (!OidIsValid(base->row.log))
 		return;
-	log = table_open(log_oid, RowExclusiveLock);
+	log = table_open(base->row.log, RowExclusiveLock);
 	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
 	heap->log = palloc0(sizeof(MvrLogWriter));
-	mvr_change_log_begin_append(heap->log, log, source, 2);
+	mvr_change_log_begin_append(heap->log, base, log, source, 2);
 	heap->gone = table_slot_create(heap->rel, NULL);
 }
 
@@ -179,6 +179,55 @@ mvr_heap_next(MvrHeap *heap)
 											  heap->found);
 
 	MemoryContextSwitchTo(old);
+	return is_found;
+}
+
+static bool
+seek_match(MvrHeap *heap, const Datum *values, const bool *nulls, MvrHeapMatch match,
+		   void *arg)
+{
+	mvr_heap_seek(heap, values, nulls);
+	while (mvr_heap_next(heap))
+		if (match(heap, arg))
+			return true;
+	return false;
+}
+
+/*
+ * Go to the first row with these key values for which a function is true; false
+ * if there is none.
+ *
+ * What is found is what there is now.  If heap->must_serialize is set, the
+ * active snapshot must see the same, or the transaction fails.
+ */
+bool
+mvr_heap_find(MvrHeap *heap, const Datum *values, const bool *nulls,
+			  MvrHeapMatch match, void *arg)
+{
+	bool		is_seen = false;
+	bool		is_found;
+	ItemPointerData seen;
+
+	if (heap->must_serialize)
+	{
+		IndexScanDesc scan = heap->scan;
+
+		heap->scan = mvr_compat_index_beginscan(heap->rel, heap->index,
+												GetActiveSnapshot(), heap->nkeys);
+		is_seen = seek_match(heap, values, nulls, match, arg);
+		seen = heap->found->tts_tid;
+		index_endscan(heap->scan);
+		heap->scan = scan;
+	}
+	is_found = seek_match(heap, values, nulls, match, arg);
+	if (heap->must_serialize &&
+		(is_found != is_seen ||
+		 (is_found && !ItemPointerEquals(&seen, &heap->found->tts_tid))))
+		ereport(ERROR,
+				errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				errmsg("could not serialize access due to concurrent update"),
+				errdetail("Another transaction has maintained the same rows after this one took its snapshot."),
+				errhint("The transaction might succeed if retried."));
 	return is_found;
 }
 

@@ -20,6 +20,10 @@
  *	strategy	the way a stage is maintained: by rows, groups or keys, or not at all
  *	state		the table with what a stage by groups or by keys holds
  *	policy		when a view is refreshed by itself
+ *	live view	one that is maintained by those who write its base tables, in
+ *				their transactions: by policy on_statement or on_commit
+ *	pending		changes that the running transaction has made, and that live
+ *				views have not consumed yet
  *	scheduler	the process of a database that says which view is due
  *	worker		a process that runs the refreshes that a scheduler hands out
  */
@@ -276,18 +280,36 @@ typedef struct MvrTracked
 	List	   *states;			/* oids of the state tables, in order of stages */
 	Oid			file;			/* relfilenode the contents were left in */
 	int64		query_hash;		/* of the expanded query */
-	MvrFrontier frontier;
+	MvrFrontier frontier;		/* of a live view: whether its contents are right,
+								 * and who has written them last */
+	char		live;			/* MVR_LIVE_... */
 	List	   *sources;		/* of MvrSource, by base */
 } MvrTracked;
+
+#define MVR_LIVE_NOT		'\0'
+#define MVR_LIVE_STATEMENT	's'	/* maintained when a statement ends */
+#define MVR_LIVE_COMMIT		'c'	/* when the transaction does */
+
+/* A registry row about a base table, or a view that others stand on */
+typedef struct MvrLogRow
+{
+	Oid			log;
+	bool		is_logged;		/* changes go to the log: a view needs it that is
+								 * not live */
+	bool		is_live;		/* the triggers for live views are wanted */
+} MvrLogRow;
 
 extern Oid	mvr_catalog_get_namespace(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
 extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);
+extern void mvr_catalog_touch_view(const MvrTracked *tracked);
 extern void mvr_catalog_delete_view(Oid view);
 extern List *mvr_catalog_list_views(Oid base);
+extern List *mvr_catalog_list_live(void);
 extern Oid	mvr_catalog_lookup_log(Oid base);
-extern void mvr_catalog_store_log(Oid base, Oid log);
+extern bool mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row);
+extern void mvr_catalog_store_log(Oid base, const MvrLogRow *row);
 extern void mvr_catalog_delete_log(Oid base);
 extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   const char *reason, int64 inserted,
@@ -302,57 +324,7 @@ extern MvrFrontier mvr_frontier_here(void);
 extern bool mvr_frontier_covers(const MvrFrontier *frontier,
 								FullTransactionId xid, CommandId cid);
 extern bool mvr_frontier_is_visible(const MvrFrontier *frontier);
-
-/* ----------
- * cron.c: when a cron line comes next
- * ----------
- */
-typedef struct MvrCron
-{
-	uint64		minutes;		/* bit per value */
-	uint32		hours;
-	uint32		days;			/* of the month, from bit 1 */
-	uint32		months;			/* from bit 1 */
-	uint32		weekdays;		/* Sunday is bit 0 */
-	bool		any_day;		/* day of the month begins with an asterisk */
-	bool		any_weekday;	/* day of the week likewise */
-} MvrCron;
-
-extern bool mvr_cron_parse(const char *text, MvrCron *cron, char **problem);
-extern bool mvr_cron_is_like(const char *text);
-extern TimestampTz mvr_cron_next(const MvrCron *cron, TimestampTz after);
-
-/* ----------
- * policy.c: when views are to be refreshed by themselves
- * ----------
- */
-typedef enum MvrPolicyKind
-{
-	MVR_POLICY_OFF,
-	MVR_POLICY_ON_STATEMENT,
-	MVR_POLICY_ON_COMMIT,
-	MVR_POLICY_ON_CHANGE,
-	MVR_POLICY_EVERY,
-	MVR_POLICY_CRON
-} MvrPolicyKind;
-
-typedef struct MvrPolicy
-{
-	Oid			view;
-	bool		paused;
-	MvrPolicyKind kind;
-	Interval	every;			/* MVR_POLICY_EVERY */
-	MvrCron		cron;			/* MVR_POLICY_CRON */
-	char	   *text;			/* as it is stored */
-} MvrPolicy;
-
-extern void mvr_policy_set(Oid view, const char *text);
-extern List *mvr_policy_list(void);
-extern void mvr_policy_adopt(void);
-extern void mvr_policy_forget(List *relations);
-extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
-extern void mvr_policy_store_run(const MvrRun *run, const char *error);
-extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);
+extern bool mvr_frontier_is_now(void);
 
 /* ----------
  * zset.c: collect rows with weights, hand out what is left of them
@@ -424,12 +396,64 @@ typedef struct MvrDelta
 	int64		nread;			/* before they were netted */
 } MvrDelta;
 
+/* ----------
+ * pending.c: what this transaction has changed, for live views
+ * ----------
+ */
+
+/* A live view, as those see it who write one of its base tables */
+typedef struct MvrLiveView
+{
+	Oid			view;
+	char		live;			/* MVR_LIVE_... */
+	List	   *bases;			/* all that it reads */
+	TupleDesc	desc;			/* of its delta of this base table */
+	AttrNumber *map;			/* per column, the column of the log */
+	bool		is_narrower;	/* the log has columns that it does not need */
+} MvrLiveView;
+
+/* What a session keeps about a base table, or about a view */
+typedef struct MvrBase
+{
+	Oid			base;
+	bool		is_valid;
+	MvrLogRow	row;			/* log is InvalidOid if nobody reads its changes */
+	List	   *views;			/* of MvrLiveView */
+	MemoryContext context;
+} MvrBase;
+
+/* Rows of one base table for one live view; private */
+typedef struct MvrPending MvrPending;
+
+extern void (*mvr_pending_statement_hook) (void);
+
+extern void mvr_pending_begin_statement(Oid base);
+extern void mvr_pending_end_statement(Oid base);
+extern bool mvr_pending_is_in_flight(List *bases);
+extern List *mvr_pending_begin_put(const MvrBase *base);
+extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
+							const bool *nulls, int weight);
+extern void mvr_pending_mark(Oid view, char live, List *bases);
+extern void mvr_pending_mark_all(const MvrBase *base);
+extern bool mvr_pending_is_any(void);
+extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
+extern bool mvr_pending_is_marked(Oid view);
+extern bool mvr_pending_take(MvrDelta *delta, Oid view);
+extern void mvr_pending_forget(Oid view);
+
+/* ----------
+ * change_log.c, on
+ * ----------
+ */
+
 /* Appends rows to a log; for trigger.c, private otherwise */
 typedef struct MvrLogBatch MvrLogBatch;
 
 typedef struct MvrLogWriter
 {
 	Relation	log;
+	bool		is_logged;		/* rows go to the log itself */
+	List	   *pending;		/* of MvrPending: and to live views */
 	const AttrNumber *source;	/* per column of the log, column of the rows */
 	AttrNumber	last;			/* highest of them */
 	bool		has_appended;
@@ -439,17 +463,18 @@ typedef struct MvrLogWriter
 	MvrLogBatch *batch;			/* NULL: insert row by row */
 } MvrLogWriter;
 
-extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns);
+extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns, bool is_logged);
 extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
 extern bool mvr_change_log_can_hold(Form_pg_attribute log,
 									Form_pg_attribute base);
-extern void mvr_change_log_begin_append(MvrLogWriter *writer, Relation log,
+extern void mvr_change_log_begin_append(MvrLogWriter *writer,
+										const MvrBase *base, Relation log,
 										const AttrNumber *source, int64 nrows);
 extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
 								  int weight);
 extern void mvr_change_log_end_append(MvrLogWriter *writer);
-extern void mvr_change_log_append_mark(Oid log);
+extern void mvr_change_log_append_mark(const MvrBase *base);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
@@ -457,6 +482,18 @@ extern void mvr_change_log_end_read(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
+extern TupleDesc mvr_change_log_build_desc(Relation base, Bitmapset *columns);
+extern AttrNumber *mvr_change_log_build_map(Relation log, Relation base,
+											Bitmapset *columns);
+extern MvrDelta *mvr_change_log_take_pending(Relation base, const MvrSource *source,
+											 Oid view);
+
+/* ----------
+ * live.c: which live views read a base table
+ * ----------
+ */
+
+extern const MvrBase *mvr_live_get_base(Oid base);
 
 /* ----------
  * trigger.c: append to the change log what was changed
@@ -471,6 +508,7 @@ extern const AttrNumber *mvr_trigger_get_map(Relation rel, Relation log, Oid bas
 extern const char *mvr_chain_refusal(Relation view);
 extern int64 mvr_chain_shape(Relation view);
 extern List *mvr_chain_list(Oid view);
+extern List *mvr_chain_list_read(Oid view, int *depth);
 
 /* ----------
  * capture.c: see to it that every change gets into the change log
@@ -478,6 +516,11 @@ extern List *mvr_chain_list(Oid view);
  */
 extern const char *mvr_capture_refusal(Relation base);
 extern bool mvr_capture_arm(Relation base, Oid log);
+extern void mvr_capture_lock(Relation base);
+extern void mvr_capture_arm_live(Relation base, Oid log);
+extern bool mvr_capture_is_live(Relation base, Oid log);
+extern bool mvr_capture_sees_statements(Relation base);
+extern List *mvr_capture_list_members(Relation base);
 extern void mvr_capture_disarm(Oid base);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,
@@ -613,6 +656,7 @@ typedef struct MvrStage
 	TupleDesc	desc;			/* of what it hands out; of the view */
 	List	   *inner;			/* of MvrStage: all but the view's own */
 	Oid			state;			/* set by refresh.c, once there is one */
+	struct MvrPlans *plans;		/* see plan.c; NULL if the stage is not kept */
 
 	/* of the view's own stage */
 	char	   *reason;			/* of MVR_RECOMPUTE */
@@ -793,6 +837,20 @@ extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);
 
 /* ----------
+ * plan.c: plans of delta queries, kept with stages that are kept
+ * ----------
+ */
+typedef struct MvrPlans
+{
+	MemoryContext context;		/* where the stage lives, and the plans */
+	List	   *plans;
+} MvrPlans;
+
+extern PlannedStmt *mvr_plan_delta(const MvrStage *stage, List *deltas);
+extern void mvr_plan_lock(const MvrStage *view);
+extern bool mvr_plan_depends_on(const MvrStage *view, Oid relid);
+
+/* ----------
  * identify.c: which rows of a base table are those that appeared
  * ----------
  */
@@ -821,13 +879,18 @@ typedef struct MvrHeap
 	struct ScanKeyData *scankeys;
 	struct IndexScanDescData *scan;
 	TupleTableSlot *found;		/* the row found last */
+	bool		must_serialize; /* see mvr_heap_find */
 } MvrHeap;
+
+typedef bool (*MvrHeapMatch) (MvrHeap *heap, void *arg);
 
 extern MvrHeap *mvr_heap_open(Oid relid, LOCKMODE lockmode);
 extern void mvr_heap_close(MvrHeap *heap);
 extern void mvr_heap_set_index(MvrHeap *heap, Oid index);
 extern void mvr_heap_seek(MvrHeap *heap, const Datum *values, const bool *nulls);
 extern bool mvr_heap_next(MvrHeap *heap);
+extern bool mvr_heap_find(MvrHeap *heap, const Datum *values, const bool *nulls,
+						  MvrHeapMatch match, void *arg);
 extern bool mvr_heap_fetch(MvrHeap *heap, ItemPointer tid);
 extern void mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot);
 extern void mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot);
@@ -851,6 +914,7 @@ extern void mvr_heap_drop(Oid relid);
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
+extern void mvr_track_set_live(MvrTracked *tracked, char live);
 extern void mvr_track_end(Oid view);
 extern void mvr_track_add_partition(Oid partition);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
@@ -893,6 +957,25 @@ extern void mvr_stage_key_run_wanted(MvrStageKey *key, int kind,
 extern void mvr_stage_key_end(MvrStageKey *key);
 
 /* ----------
+ * key_lock.c: who writes a view beside others locks the keys that it writes
+ * ----------
+ */
+typedef struct MvrKeyLock
+{
+	Oid			view;
+	bool		is_latest;		/* read what is committed now, whatever the
+								 * transaction's snapshot */
+	bool		is_full;		/* too many keys */
+	int			nhashes;
+	uint64	   *hashes;
+} MvrKeyLock;
+
+extern void mvr_key_lock_begin(MvrKeyLock *lock, Oid view, bool is_latest);
+extern void mvr_key_lock_add(MvrKeyLock *lock, uint64 hash);
+extern bool mvr_key_lock_acquire(MvrKeyLock *lock);
+extern void mvr_key_lock_push_snapshot(bool is_latest);
+
+/* ----------
  * stage.c: merge a delta into a stage, and write what comes of it
  *
  * An inner stage has no view to write: it hands out its changes.
@@ -907,10 +990,10 @@ extern MvrDelta *mvr_stage_make_delta(MvrStage *stage);
 extern void mvr_stage_put_delta(MvrDelta *delta, TupleTableSlot *row, int weight,
 								ItemPointer place);
 extern bool mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan,
-								 MvrHeap *view, List *deltas);
+								 MvrHeap *view, List *deltas, MvrKeyLock *lock);
 extern bool mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan,
 								   MvrHeap *view, MvrHeap *state, List *deltas,
-								   MvrDelta *changes);
+								   MvrDelta *changes, MvrKeyLock *lock);
 extern void mvr_stage_run_groups(const MvrStage *stage,
 								 MvrGroupFunction function, void *arg);
 
@@ -941,6 +1024,24 @@ extern bool mvr_estimate_can_mix_states(const MvrStage *view, List *deltas);
 extern char *mvr_estimate_find_flood(const MvrStage *view, List *deltas);
 
 /* ----------
+ * apply.c: apply deltas of base tables to all stages of a view
+ * ----------
+ */
+typedef struct MvrApply
+{
+	Relation	view;
+	MvrStage   *stage;
+	MvrKeyLock *lock;			/* others may write the view; else NULL */
+	bool		must_serialize; /* see mvr_heap_find */
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+} MvrApply;
+
+extern Oid	mvr_apply_lookup_row_index(Relation view);
+extern char *mvr_apply_deltas(MvrApply *apply, List *deltas);
+
+/* ----------
  * rebuild.c: fill a new heap beside the view's, then swap the files
  * ----------
  */
@@ -965,6 +1066,70 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  * ----------
  */
 extern const char *mvr_refresh_auto(Oid view);
+extern void mvr_refresh_incremental_view(Oid view);
+extern void mvr_refresh_live(Oid view, bool is_latest);
+
+/* ----------
+ * in_transaction.c: live views
+ * ----------
+ */
+extern void mvr_in_transaction_init(void);
+extern void mvr_in_transaction_start(Oid view, char live);
+extern void mvr_in_transaction_stop(Oid view);
+extern void mvr_in_transaction_check(void);
+extern void mvr_in_transaction_note_refresh(Oid view);
+
+/* ----------
+ * cron.c: when a cron line comes next
+ * ----------
+ */
+typedef struct MvrCron
+{
+	uint64		minutes;		/* bit per value */
+	uint32		hours;
+	uint32		days;			/* of the month, from bit 1 */
+	uint32		months;			/* from bit 1 */
+	uint32		weekdays;		/* Sunday is bit 0 */
+	bool		any_day;		/* day of the month begins with an asterisk */
+	bool		any_weekday;	/* day of the week likewise */
+} MvrCron;
+
+extern bool mvr_cron_parse(const char *text, MvrCron *cron, char **problem);
+extern bool mvr_cron_is_like(const char *text);
+extern TimestampTz mvr_cron_next(const MvrCron *cron, TimestampTz after);
+
+/* ----------
+ * policy.c: when views are to be refreshed by themselves
+ * ----------
+ */
+typedef enum MvrPolicyKind
+{
+	MVR_POLICY_OFF,
+	MVR_POLICY_ON_STATEMENT,
+	MVR_POLICY_ON_COMMIT,
+	MVR_POLICY_ON_CHANGE,
+	MVR_POLICY_EVERY,
+	MVR_POLICY_CRON
+} MvrPolicyKind;
+
+typedef struct MvrPolicy
+{
+	Oid			view;
+	bool		paused;
+	MvrPolicyKind kind;
+	Interval	every;			/* MVR_POLICY_EVERY */
+	MvrCron		cron;			/* MVR_POLICY_CRON */
+	char	   *text;			/* as it is stored */
+} MvrPolicy;
+
+extern void mvr_policy_set(Oid view, const char *text);
+extern List *mvr_policy_list(void);
+extern void mvr_policy_adopt(void);
+extern void mvr_policy_follow_refresh(Oid view);
+extern void mvr_policy_forget(List *relations);
+extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
+extern void mvr_policy_store_run(const MvrRun *run, const char *error);
+extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);
 
 /* ----------
  * process.c: what our background processes have in common

@@ -39,7 +39,9 @@
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -611,15 +613,26 @@ delete_run(Oid view)
  * ----------
  */
 
-static void
-refuse_in_transaction(const MvrPolicy *policy)
+static char
+get_live(const MvrPolicy *policy)
 {
-	if (policy->kind == MVR_POLICY_ON_STATEMENT || policy->kind == MVR_POLICY_ON_COMMIT)
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("refresh policy %s is not supported yet", policy->text),
-				errdetail("Views cannot be refreshed within the transaction that writes their base tables."),
-				errhint("Use on_change, which refreshes as soon as it has committed."));
+	if (policy->kind == MVR_POLICY_ON_STATEMENT)
+		return MVR_LIVE_STATEMENT;
+	if (policy->kind == MVR_POLICY_ON_COMMIT)
+		return MVR_LIVE_COMMIT;
+	return MVR_LIVE_NOT;
+}
+
+/* Make the view live if a policy says so, or end that */
+static void
+follow_policy(Oid view, const MvrPolicy *policy, bool paused)
+{
+	char		live = paused ? MVR_LIVE_NOT : get_live(policy);
+
+	if (live == MVR_LIVE_NOT)
+		mvr_in_transaction_stop(view);
+	else
+		mvr_in_transaction_start(view, live);
 }
 
 static void
@@ -654,7 +667,6 @@ mvr_policy_set(Oid view, const char *text)
 
 	parse_policy(text, &policy);
 	rel = open_to_change(view, "matview.set_auto_refresh()");
-	refuse_in_transaction(&policy);
 	warn_if_nobody_does_it(&policy);
 	row.view = view;
 	row.name = build_name(view);
@@ -662,6 +674,7 @@ mvr_policy_set(Oid view, const char *text)
 	row.paused = false;
 	replace_row(view, policy.kind == MVR_POLICY_OFF ? NULL : &row);
 	relation_close(rel, NoLock);
+	follow_policy(view, &policy, false);
 }
 
 static void
@@ -669,6 +682,7 @@ set_paused(FunctionCallInfo fcinfo, const char *command, bool paused)
 {
 	Oid			view = mvr_view_get_argument(fcinfo);
 	Relation	rel = open_to_change(view, command);
+	MvrPolicy	policy = {0};
 	Row			row;
 
 	if (!lookup_row(view, &row))
@@ -681,6 +695,64 @@ set_paused(FunctionCallInfo fcinfo, const char *command, bool paused)
 	row.paused = paused;
 	replace_row(view, &row);
 	relation_close(rel, NoLock);
+	if (parse_stored(row.text, &policy))
+		follow_policy(view, &policy, paused);
+}
+
+/* Make a view live that its policy wants to be; a failure is only told of */
+static void
+try_start(Oid view, char live)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		mvr_in_transaction_start(view, live);
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+			ReThrowError(error);
+		ereport(WARNING,
+				errcode(error->sqlerrcode),
+				errmsg("materialized view \"%s\" does not follow its refresh policy",
+					   get_rel_name(view)),
+				errdetail("%s", error->message),
+				errhint("Set the policy again by matview.set_auto_refresh()."));
+	}
+	PG_END_TRY();
+}
+
+/*
+ * REFRESH MATERIALIZED VIEW has written a view.  If its policy came with a
+ * restore, which ends with this command, the view becomes live now.
+ */
+void
+mvr_policy_follow_refresh(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	MvrPolicy	policy = {0};
+	Row			row;
+
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+		mvr_in_transaction_note_refresh(view);
+	else if (lookup_row(view, &row) && !row.paused && parse_stored(row.text, &policy) &&
+			 get_live(&policy) != MVR_LIVE_NOT && !IsolationUsesXactSnapshot())
+		try_start(view, get_live(&policy));
 }
 
 /* Forget the policies of relations that have been dropped */

@@ -19,6 +19,9 @@
  * the last refresh the caller gets a serialization failure, and it never
  * stores the first frontier of a view (see can_store_frontier).
  *
+ * A live view is right without all this, but for what the caller's transaction
+ * has not given it yet (pending.c): that is what a refresh applies.
+ *
  * Locks: ExclusiveLock on the view (AccessExclusiveLock for refresh_full),
  * AccessShareLock on its base tables, and ShareUpdateExclusiveLock on the
  * change logs if the view has no frontier, so that nobody trims what it does
@@ -46,7 +49,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
@@ -70,6 +72,8 @@ typedef struct Refresh
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
 	bool		may_store;		/* a frontier may be stored at the end */
+	bool		is_maintenance; /* a live view, by whoever has written a base table */
+	bool		is_latest;		/* of that: with what is committed now */
 	bool		has_trimmed;	/* the change logs, for this frontier */
 	List	   *deltas;
 	int64		nread;			/* log rows consumed, before netting */
@@ -93,6 +97,29 @@ PG_FUNCTION_INFO_V1(mvr_refresh_incremental);
  * What can be done
  * ----------
  */
+
+static bool
+is_live(const Refresh *refresh)
+{
+	return refresh->tracked && refresh->tracked->live != MVR_LIVE_NOT;
+}
+
+static List *
+list_bases(const Refresh *refresh)
+{
+	List	   *bases = NIL;
+
+	foreach_ptr(MvrSource, source, refresh->tracked->sources)
+		bases = lappend_oid(bases, source->base);
+	return bases;
+}
+
+/* Is a statement in flight whose end will bring a live view up to date? */
+static bool
+is_in_flight(const Refresh *refresh)
+{
+	return is_live(refresh) && mvr_pending_is_in_flight(list_bases(refresh));
+}
 
 /* Is a statement of this session in the midst of writing a relation? */
 static bool
@@ -203,7 +230,7 @@ can_store_frontier(Refresh *refresh)
 {
 	if (refresh->tracked == NULL)
 		return false;
-	return !IsolationUsesXactSnapshot() ||
+	return !IsolationUsesXactSnapshot() || is_live(refresh) ||
 		(refresh->tracked->frontier.valid && !has_rewritten_base(refresh->tracked));
 }
 
@@ -227,8 +254,10 @@ check_snapshot(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
 
-	if (!IsolationUsesXactSnapshot())
+	if (!IsolationUsesXactSnapshot() || refresh->is_latest)
 		return;
+	if (is_live(refresh) && !mvr_frontier_is_now())
+		raise_serialization_failure(refresh);
 	if (tracked && tracked->frontier.valid &&
 		!mvr_frontier_is_visible(&tracked->frontier))
 		raise_serialization_failure(refresh);
@@ -240,26 +269,19 @@ check_snapshot(Refresh *refresh)
 		raise_serialization_failure(refresh);
 }
 
-/* The index by which rows of a view are found; InvalidOid if there is none */
-static Oid
-lookup_row_index(Refresh *refresh)
-{
-	Oid			index = mvr_heap_lookup_key_index(refresh->view);
-
-	return OidIsValid(index) ? index : mvr_heap_lookup_row_index(refresh->view);
-}
-
 /* Why the changes cannot be applied to what the view holds, or NULL */
 static char *
 find_contents_fault(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
 	bool		may_store = refresh->may_store;
-	char	   *reason = find_base_fault(refresh);
+	char	   *reason = is_live(refresh) ? NULL : find_base_fault(refresh);
 
 	refresh->may_store &= may_store;
 	if (reason)
 		return reason;
+	if (mvr_pending_is_marked(tracked->view))
+		return "a base table was truncated";
 	if (!tracked->frontier.valid)
 		return refresh->reason ? refresh->reason :
 			"what the view has consumed is not known";
@@ -275,7 +297,7 @@ find_contents_fault(Refresh *refresh)
 		return "the contents were written by another command";
 	if (!mvr_inner_has_states(refresh->stage, tracked))
 		return "the state table is gone";
-	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(lookup_row_index(refresh)))
+	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(mvr_apply_lookup_row_index(refresh->view)))
 		return "the index that finds rows is gone";
 	return NULL;
 }
@@ -290,8 +312,9 @@ read_deltas(Refresh *refresh)
 	{
 		Relation	base = table_open(source->base, NoLock);
 		bool		marked = false;
-		MvrDelta   *delta = mvr_change_log_read(base, source,
-												&refresh->tracked->frontier, &marked);
+		MvrDelta   *delta = is_live(refresh) ?
+			mvr_change_log_take_pending(base, source, refresh->view_oid) :
+			mvr_change_log_read(base, source, &refresh->tracked->frontier, &marked);
 
 		if (delta->nrows > 0 && !marked)
 			mvr_identify_prepare(base, refresh->stage, delta);
@@ -363,6 +386,8 @@ trim_logs(Refresh *refresh)
 		return;
 	refresh->has_trimmed = true;
 	store_frontier(refresh);
+	if (is_live(refresh))
+		return;
 	foreach_ptr(MvrSource, source, refresh->tracked->sources)
 	{
 		ListCell   *lc;
@@ -425,7 +450,7 @@ static Oid
 ensure_row_index(Refresh *refresh, bool skip_build)
 {
 	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
-		OidIsValid(lookup_row_index(refresh)))
+		OidIsValid(mvr_apply_lookup_row_index(refresh->view)))
 		return InvalidOid;
 	return mvr_heap_create_row_index(refresh->view, skip_build);
 }
@@ -536,123 +561,30 @@ run_recompute(Refresh *refresh)
 		run_rebuild(refresh, true);
 }
 
-/* Apply the deltas to the view's own stage; false if they did not fit */
-static bool
-apply_to_view(Refresh *refresh, List *deltas)
-{
-	MvrStage   *stage = refresh->stage;
-	MvrHeap    *view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
-	PlannedStmt *plan;
-	bool		fits;
-
-	if (stage->strategy == MVR_ROWS)
-	{
-		plan = mvr_run_query_plan(mvr_delta_query_build_rows(stage, deltas), true);
-		mvr_heap_set_index(view, lookup_row_index(refresh));
-		fits = mvr_stage_apply_rows(stage, plan, view, deltas);
-	}
-	else
-	{
-		MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
-
-		plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, deltas), false);
-		mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
-		fits = mvr_stage_apply_groups(stage, plan, view, state, deltas, NULL);
-		mvr_heap_close(state);
-	}
-	add_counts(refresh, view);
-	mvr_heap_close(view);
-	return fits;
-}
-
-/* ----------
- * Applying the changes
- * ----------
- */
-
-/* Apply the deltas of base tables to all stages; false if one did not fit */
-static bool
+/* Apply the deltas; the reason why the view must be recomputed, or NULL */
+static char *
 apply_deltas(Refresh *refresh)
 {
-	List	   *deltas = list_copy(refresh->deltas);
-	int			nbases = list_length(deltas);
-	bool		fits = mvr_inner_apply(refresh->stage, &deltas);
+	MvrApply	apply = {.view = refresh->view, .stage = refresh->stage};
+	char	   *reason = mvr_apply_deltas(&apply, refresh->deltas);
 
-	if (fits && mvr_delta_query_has_changed(refresh->stage, deltas))
-		fits = apply_to_view(refresh, deltas);
-	mvr_change_log_end_read(list_copy_tail(deltas, nbases));
-	return fits;
-}
-
-/*
- * Is this an error of the data, and not of the server or the session?  A
- * function may raise anything.
- */
-static bool
-is_data_error(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
-		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object state, locks */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
-		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
-			return false;
-		default:
-			return true;
-	}
-}
-
-/*
- * Apply the deltas.  An error of the data ends a subtransaction only; a
- * recomputation then finds out whether the view's query fails too.  Returns
- * NULL, or the reason why the view must be recomputed.
- */
-static char *
-try_apply_deltas(Refresh *refresh)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile reason = "the contents did not fit the changes";
-
-	if (!mvr_estimate_can_mix_states(refresh->stage, refresh->deltas))
-		return apply_deltas(refresh) ? NULL : reason;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (apply_deltas(refresh))
-			reason = NULL;
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		if (!is_data_error(error->sqlerrcode))
-			ReThrowError(error);
-		reason = psprintf("the changes could not be computed: %s", error->message);
-	}
-	PG_END_TRY();
+	refresh->inserted += apply.inserted;
+	refresh->updated += apply.updated;
+	refresh->deleted += apply.deleted;
 	return reason;
 }
 
 static void
 run_incremental(Refresh *refresh)
 {
-	char	   *reason = find_contents_fault(refresh);
+	char	   *reason;
 
+	if (is_in_flight(refresh))
+	{
+		refresh->mode = "none";
+		return;
+	}
+	reason = find_contents_fault(refresh);
 	mvr_progress_set_phase(MVR_PHASE_READ);
 	if (reason == NULL)
 		reason = read_deltas(refresh);
@@ -682,7 +614,7 @@ run_incremental(Refresh *refresh)
 	}
 	refresh->mode = "incremental";
 	mvr_progress_set_phase(MVR_PHASE_APPLY);
-	refresh->reason = try_apply_deltas(refresh);
+	refresh->reason = apply_deltas(refresh);
 	if (refresh->reason)
 		run_diff(refresh);
 }
@@ -725,6 +657,20 @@ run_strategy(Refresh *refresh)
  * ----------
  */
 
+/*
+ * A live view has consumed what was pending.  Rows of a statement in flight it
+ * may have consumed too, and will be given them: it is recomputed once more then.
+ */
+static void
+consume_pending(Refresh *refresh)
+{
+	if (!is_live(refresh))
+		return;
+	mvr_pending_forget(refresh->view_oid);
+	if (is_in_flight(refresh))
+		mvr_pending_mark(refresh->view_oid, refresh->tracked->live, list_bases(refresh));
+}
+
 static void
 record_refresh(Refresh *refresh)
 {
@@ -734,6 +680,7 @@ record_refresh(Refresh *refresh)
 	if (is_none && refresh->nread == 0)
 		return;
 	mvr_progress_set_phase(MVR_PHASE_RECORD);
+	consume_pending(refresh);
 	if (refresh->has_trimmed)
 		store_frontier(refresh);
 	trim_logs(refresh);
@@ -763,7 +710,7 @@ prepare_refresh(Refresh *refresh)
 	mvr_run_query_check_rights(refresh->stage->query);
 	refresh->reason = mvr_track_ensure(refresh->view, refresh->stage, &refresh->tracked,
 									   refresh->requested == REFRESH_INCREMENTAL,
-									   userid);
+									   refresh->is_maintenance ? GetUserId() : userid);
 	refresh->may_store = can_store_frontier(refresh);
 	mvr_view_become_again(level, userid, context);
 }
@@ -829,25 +776,14 @@ list_refreshes(Refresh *refresh, bool with_sources)
 	return lappend(refreshes, refresh);
 }
 
-/*
- * Refresh a view, and before it what it stands on, all with one snapshot.  Each
- * sees what those before it have written.
- */
+/* Refresh views in this order, all with one snapshot, as they are locked now */
 static void
-run_refresh(Refresh *refresh, bool with_sources)
+run_refreshes(List *refreshes, bool is_latest)
 {
-	List	   *refreshes;
-
-	mvr_view_check_may_write("matview.refresh()");
-	refresh->started = GetCurrentTimestamp();
-	refreshes = list_refreshes(refresh, with_sources);
-	mvr_progress_begin(refresh->view_oid);
-	open_views(refreshes);
 	foreach_ptr(Refresh, one, refreshes)
 		prepare_refresh(one);
-
 	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	mvr_key_lock_push_snapshot(is_latest);
 	foreach_ptr(Refresh, one, refreshes)
 	{
 		mvr_progress_begin(one->view_oid);
@@ -862,6 +798,23 @@ run_refresh(Refresh *refresh, bool with_sources)
 }
 
 /*
+ * Refresh a view, and before it what it stands on, all with one snapshot.  Each
+ * sees what those before it have written.
+ */
+static void
+run_refresh(Refresh *refresh, bool with_sources)
+{
+	List	   *refreshes;
+
+	mvr_view_check_may_write("matview.refresh()");
+	refresh->started = GetCurrentTimestamp();
+	refreshes = list_refreshes(refresh, with_sources);
+	mvr_progress_begin(refresh->view_oid);
+	open_views(refreshes);
+	run_refreshes(refreshes, false);
+}
+
+/*
  * For the background worker, and for REFRESH MATERIALIZED VIEW: the view alone.
  * Returns the mode that it came to.
  */
@@ -872,6 +825,32 @@ mvr_refresh_auto(Oid view)
 
 	run_refresh(&refresh, false);
 	return refresh.mode;
+}
+
+/* As matview.refresh_incremental(): the view is tracked from here on */
+void
+mvr_refresh_incremental_view(Oid view)
+{
+	Refresh		refresh = {.requested = REFRESH_INCREMENTAL, .view_oid = view};
+
+	run_refresh(&refresh, true);
+}
+
+/*
+ * Recompute a live view, whose changes cannot be applied, on behalf of one who
+ * has written a base table and need have no right to the view.  Queries of this
+ * session may be reading it: rows are written, no files exchanged.
+ */
+void
+mvr_refresh_live(Oid view, bool is_latest)
+{
+	Refresh		refresh = {.requested = REFRESH_DIFF, .view_oid = view};
+
+	refresh.is_maintenance = true;
+	refresh.is_latest = is_latest;
+	refresh.started = GetCurrentTimestamp();
+	refresh.view = table_open(view, ExclusiveLock);
+	run_refreshes(list_make1(&refresh), is_latest);
 }
 
 static Datum

@@ -96,6 +96,7 @@ typedef struct RowsContext
 {
 	MvrZset    *zset;
 	int			natts;
+	MvrKeyLock *lock;
 } RowsContext;
 
 static void
@@ -105,6 +106,9 @@ collect_row(TupleTableSlot *row, void *arg)
 	bool		isnull;
 	int			weight = DatumGetInt32(slot_getattr(row, context->natts + 1, &isnull));
 
+	/* which of several rows that look alike goes, one must not ask at a time */
+	if (context->lock && weight < 0)
+		mvr_key_lock_add(context->lock, mvr_zset_hash(row, context->natts, NULL));
 	mvr_zset_put(context->zset, row, weight, NULL, NULL);
 }
 
@@ -112,6 +116,12 @@ static bool
 is_keyed(MvrHeap *view)
 {
 	return view->keys[0] != InvalidAttrNumber;
+}
+
+static bool
+is_found_same(MvrHeap *view, void *arg)
+{
+	return mvr_zset_is_same(view->found, arg, RelationGetDescr(view->rel)->natts);
 }
 
 /* Find a row of the view that looks like this one */
@@ -132,11 +142,7 @@ find_row(MvrHeap *view, TupleTableSlot *row)
 			nulls[i] = false;
 		}
 	}
-	mvr_heap_seek(view, values, nulls);
-	while (mvr_heap_next(view))
-		if (mvr_zset_is_same(view->found, row, natts))
-			return true;
-	return false;
+	return mvr_heap_find(view, values, nulls, is_found_same, row);
 }
 
 /* Write what is left of the delta; false if a row to go was not found */
@@ -184,21 +190,28 @@ insert_rows(MvrHeap *view, Tuplestorestate *rows)
 
 /*
  * Apply a delta by rows.  "plan" is of mvr_delta_query_build_rows(); the view
- * has an index set by which its rows are found.  Returns false if the view did
- * not hold what went.
+ * has an index set by which its rows are found.  If others may write the view
+ * at the same time, "lock" is not NULL.  Returns false if the view did not hold
+ * what went, or if there are too many rows to lock.
  */
 bool
 mvr_stage_apply_rows(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
-					 List *deltas)
+					 List *deltas, MvrKeyLock *lock)
 {
 	RowsContext context;
 	Tuplestorestate *later = NULL;
 	bool		fits;
 
 	context.natts = stage->desc->natts;
+	context.lock = lock;
 	context.zset = mvr_zset_begin(stage->desc, NULL, is_keyed(view) ? view->nkeys : 0,
 								  view->keys);
 	mvr_run_query(plan, mvr_run_query_environment(deltas), collect_row, &context);
+	if (lock && !mvr_key_lock_acquire(lock))
+	{
+		mvr_zset_end(context.zset);
+		return false;
+	}
 	if (mvr_heap_has_other_unique(view->rel, is_keyed(view) ?
 								  RelationGetRelid(view->index) : InvalidOid, NULL))
 		later = tuplestore_begin_heap(false, false, work_mem);
@@ -525,19 +538,31 @@ remove_group(GroupWriter *writer)
 	mvr_heap_delete(writer->state, &writer->state->found->tts_tid);
 }
 
+typedef struct GroupSought
+{
+	MvrStageKey *key;
+	TupleTableSlot *slot;
+	int			first;
+} GroupSought;
+
+static bool
+is_found_group(MvrHeap *state, void *arg)
+{
+	GroupSought *sought = arg;
+
+	return mvr_stage_key_is_same(sought->key, state->found, MVR_STATE_FIXED + 1,
+								 sought->slot, sought->first);
+}
+
 /* Find a group's state by a slot that has the keys from column "first" on */
 static bool
 find_group(GroupWriter *writer, TupleTableSlot *slot, int first, int64 hash)
 {
+	GroupSought sought = {writer->key, slot, first};
 	Datum		value = Int64GetDatum(hash);
 	bool		isnull = false;
 
-	mvr_heap_seek(writer->state, &value, &isnull);
-	while (mvr_heap_next(writer->state))
-		if (mvr_stage_key_is_same(writer->key, writer->state->found, MVR_STATE_FIXED + 1,
-								  slot, first))
-			return true;
-	return false;
+	return mvr_heap_find(writer->state, &value, &isnull, is_found_group, &sought);
 }
 
 /* ----------
@@ -706,14 +731,74 @@ find_key_outputs(const MvrStage *stage)
 	return columns;
 }
 
+typedef struct LockedGroups
+{
+	GroupWriter *writer;
+	MvrKeyLock *lock;
+	TupleDesc	desc;
+	Tuplestorestate *rows;
+} LockedGroups;
+
+static void
+collect_group(TupleTableSlot *delta, void *arg)
+{
+	LockedGroups *groups = arg;
+	MemoryContext old = MemoryContextSwitchTo(groups->writer->context);
+
+	mvr_key_lock_add(groups->lock, mvr_stage_key_hash(groups->writer->key, delta, 1));
+	if (groups->desc == NULL)
+	{
+		groups->desc = CreateTupleDescCopy(delta->tts_tupleDescriptor);
+		groups->rows = tuplestore_begin_heap(false, false, work_mem);
+	}
+	tuplestore_puttupleslot(groups->rows, delta);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Others may write the view at the same time, but not the groups that we have
+ * locked.  False if they are too many for that.
+ */
+static bool
+apply_locked_groups(GroupWriter *writer, PlannedStmt *plan, List *deltas, MvrKeyLock *lock)
+{
+	LockedGroups groups = {.writer = writer, .lock = lock};
+	MemoryContext context;
+	MemoryContext old;
+	TupleTableSlot *slot;
+
+	mvr_run_query(plan, mvr_run_query_environment(deltas), collect_group, &groups);
+	if (!mvr_key_lock_acquire(lock))
+		return false;
+	if (groups.desc == NULL)
+		return true;
+	context = AllocSetContextCreate(CurrentMemoryContext, "matview group",
+									ALLOCSET_DEFAULT_SIZES);
+	slot = MakeSingleTupleTableSlot(groups.desc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(groups.rows, true, false, slot))
+	{
+		old = MemoryContextSwitchTo(context);
+		apply_group_delta(slot, writer);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(context);
+	tuplestore_end(groups.rows);
+	return true;
+}
+
 /*
  * Apply a delta by groups.  "plan" is of mvr_delta_query_build_groups(); the
  * state has its hash index set.  Either a view is written, or "changes" are
- * handed out.  Returns false if the delta did not fit.
+ * handed out.  If others may write the view at the same time, "lock" is not
+ * NULL.  Returns false if the delta did not fit, or if there are too many groups
+ * to lock.
  */
 bool
 mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
-					   MvrHeap *state, List *deltas, MvrDelta *changes)
+					   MvrHeap *state, List *deltas, MvrDelta *changes,
+					   MvrKeyLock *lock)
 {
 	GroupWriter *writer = begin_groups(stage);
 	bool		fits;
@@ -724,8 +809,12 @@ mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 	if (view && !stage->is_scalar &&
 		mvr_heap_has_other_unique(view->rel, InvalidOid, find_key_outputs(stage)))
 		writer->later = tuplestore_begin_heap(false, false, work_mem);
-	mvr_run_query(plan, mvr_run_query_environment(deltas), apply_group_delta, writer);
-	recompute_wanted(writer);
+	if (lock)
+		writer->fits = apply_locked_groups(writer, plan, deltas, lock) && writer->fits;
+	else
+		mvr_run_query(plan, mvr_run_query_environment(deltas), apply_group_delta, writer);
+	if (lock == NULL || !lock->is_full)
+		recompute_wanted(writer);
 	if (writer->later)
 		finish_later(writer);
 	fits = writer->fits;

@@ -57,12 +57,28 @@ check_trigger_right(Relation base, Oid userid)
 				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
 }
 
+/* Arm what live views need of a base table, if it is not */
+static void
+arm_live(Relation base, Oid log)
+{
+	MvrLogRow	row;
+
+	if (mvr_catalog_lookup_log_row(RelationGetRelid(base), &row) && row.is_live &&
+		mvr_capture_is_live(base, log))
+		return;
+	mvr_capture_lock(base);
+	row.is_live = true;
+	mvr_catalog_store_log(RelationGetRelid(base), &row);
+	CommandCounterIncrement();
+	mvr_capture_arm_live(base, log);
+}
+
 /*
  * Arm capture for one base table, and return it as a source.  Base tables are
  * armed in the order of their OIDs, so that two who do it cannot deadlock.
  */
 static MvrSource *
-arm_source(MvrUse *use, Oid userid)
+arm_source(MvrUse *use, char live, Oid userid)
 {
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
@@ -70,8 +86,10 @@ arm_source(MvrUse *use, Oid userid)
 	check_trigger_right(base, userid);
 	source->base = use->base;
 	source->columns = bms_copy(use->columns);
-	source->log = mvr_change_log_ensure(base, use->columns);
+	source->log = mvr_change_log_ensure(base, use->columns, live == MVR_LIVE_NOT);
 	mvr_capture_arm(base, source->log);
+	if (live != MVR_LIVE_NOT)
+		arm_live(base, source->log);
 	CommandCounterIncrement();
 	source->shape = mvr_capture_shape(base, source->log, source->columns);
 	table_close(base, NoLock);
@@ -92,21 +110,68 @@ drop_row_index(Oid view)
 	mvr_heap_drop(index);
 }
 
+/* Is a base table read by live views, or by others, who need its log? */
+static void
+find_readers(Oid base, bool *has_live, bool *has_other)
+{
+	ListCell   *lc;
+
+	*has_live = *has_other = false;
+	foreach(lc, mvr_catalog_list_views(base))
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
+
+		if (tracked)
+			*(tracked->live == MVR_LIVE_NOT ? has_other : has_live) = true;
+	}
+}
+
 /*
- * Stop capturing base tables that no tracked view reads any more.
- *
- * The object lock is nobody's but ours, and no one else waits for it: of two
- * transactions that each give up one of the last two uses, the second must see
- * that the first has.
+ * Stop to write the log of a base table if only live views read it: nobody
+ * would trim it.  Nobody who is about to need it can be there, for he would have
+ * the lock on the log.
  */
+static void
+stop_log(Oid base)
+{
+	MvrLogRow	row;
+	bool		has_live;
+	bool		has_other;
+
+	if (!mvr_catalog_lookup_log_row(base, &row) || !row.is_logged ||
+		!ConditionalLockRelationOid(row.log, ShareUpdateExclusiveLock))
+		return;
+	find_readers(base, &has_live, &has_other);
+	if (has_other || !has_live)
+		return;
+	row.is_logged = false;
+	mvr_catalog_store_log(base, &row);
+	CommandCounterIncrement();
+	mvr_change_log_trim(base);
+}
+
+/*
+ * Of two transactions that give up, or take up, uses of a base table the second
+ * must see what the first has done.  The lock is nobody's but ours.
+ */
+static void
+lock_uses(Oid base)
+{
+	LockDatabaseObject(RelationRelationId, base, 0, AccessExclusiveLock);
+}
+
+/* Stop capturing base tables that no tracked view reads any more */
 static void
 release_sources(List *sources)
 {
 	foreach_ptr(MvrSource, source, sources)
 	{
-		LockDatabaseObject(RelationRelationId, source->base, 0, AccessExclusiveLock);
+		lock_uses(source->base);
 		if (mvr_catalog_list_views(source->base) != NIL)
+		{
+			stop_log(source->base);
 			continue;
+		}
 		mvr_capture_disarm(source->base);
 		mvr_change_log_drop(source->base);
 		CommandCounterIncrement();
@@ -146,15 +211,56 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	tracked->view = RelationGetRelid(view);
 	tracked->query_hash = mvr_mutable_hash(stage->query, stage->reads_settings);
 	if (old)
+	{
 		tracked->states = old->states;
+		tracked->live = old->live;
+	}
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
-		tracked->sources = lappend(tracked->sources, arm_source(use, userid));
+		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, userid));
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	if (old)
 		release_sources(list_sources_gone(old->sources, tracked->sources));
 	return tracked;
+}
+
+/* Bring a base table's capture to what those who read it need now */
+static void
+settle_source(MvrSource *source)
+{
+	Relation	base = table_open(source->base, NoLock);
+	MvrLogRow	row;
+	bool		has_live;
+	bool		has_other;
+
+	lock_uses(source->base);
+	find_readers(source->base, &has_live, &has_other);
+	if (!mvr_catalog_lookup_log_row(source->base, &row))
+		elog(ERROR, "relation %u has no change log", source->base);
+	row.is_live = has_live;
+	row.is_logged |= has_other;
+	mvr_catalog_store_log(source->base, &row);
+	CommandCounterIncrement();
+	mvr_capture_arm_live(base, source->log);
+	stop_log(source->base);
+	table_close(base, NoLock);
+}
+
+/*
+ * Make a tracked view live, or end that.  What it holds is right as of the
+ * active snapshot; caller has kept out all who write its base tables before
+ * taking that (mvr_capture_lock).
+ */
+void
+mvr_track_set_live(MvrTracked *tracked, char live)
+{
+	tracked->live = live;
+	tracked->frontier = mvr_frontier_here();
+	mvr_catalog_store_view(tracked, true);
+	CommandCounterIncrement();
+	foreach_ptr(MvrSource, source, tracked->sources)
+		settle_source(source);
 }
 
 /* Stop tracking: registry, state, index of ours, logs that nobody else reads */
@@ -311,6 +417,27 @@ mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
 }
 
 /*
+ * A view without a frontier keeps its logs as they are until it has one.  They
+ * are looked at again behind the lock: that they are written to need not be so
+ * any more.
+ */
+static void
+hold_logs(const MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base;
+
+		LockRelationOid(source->log, ShareUpdateExclusiveLock);
+		if (tracked->live != MVR_LIVE_NOT)
+			continue;
+		base = table_open(source->base, NoLock);
+		mvr_change_log_ensure(base, source->columns, true);
+		table_close(base, NoLock);
+	}
+}
+
+/*
  * See that capture is armed for a view that is tracked, or is to be ("start").
  * Call it before the snapshot is taken.  Sets *tracked, NULL if the view is not
  * tracked; a fault found leaves the view without a frontier.  Returns the
@@ -327,6 +454,9 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
 	*tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
 	if (stage->strategy == MVR_RECOMPUTE)
 	{
+		/* recomputed each time, as long as its policy says so */
+		if (*tracked && (*tracked)->live != MVR_LIVE_NOT)
+			return stage->reason;
 		if (*tracked)
 			mvr_track_end(RelationGetRelid(view));
 		*tracked = NULL;
@@ -338,10 +468,7 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
 	if (fault)
 		*tracked = track_view(view, stage, *tracked, userid);
 	if (!(*tracked)->frontier.valid)
-	{
-		foreach_ptr(MvrSource, source, (*tracked)->sources)
-			LockRelationOid(source->log, ShareUpdateExclusiveLock);
-	}
+		hold_logs(*tracked);
 	return fault;
 }
 
@@ -402,6 +529,20 @@ mvr_track(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static void
+check_not_live(Relation view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
+
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("materialized view \"%s\" is maintained by those who write its base tables",
+					   RelationGetRelationName(view)),
+				errdetail("Its refresh policy needs the tracking."),
+				errhint("Call matview.set_auto_refresh(view, 'off') first."));
+}
+
 /* SQL: matview.untrack(view) */
 Datum
 mvr_untrack(PG_FUNCTION_ARGS)
@@ -411,6 +552,7 @@ mvr_untrack(PG_FUNCTION_ARGS)
 
 	mvr_view_check_may_write("matview.untrack()");
 	rel = mvr_view_open(view, ExclusiveLock);
+	check_not_live(rel);
 	mvr_track_end(view);
 	relation_close(rel, NoLock);
 	PG_RETURN_VOID();

@@ -10,7 +10,10 @@
  *	   columns as they are, bit for bit, is not logged.  Old and new rows are
  *	   paired only for that, and any pairing will do: weights, not pairs, are
  *	   what counts.
- * (2) A writer never fails on our account.  A column that is not as it was
+ * (2) Where live views read the table, a BEFORE trigger tells that a statement
+ *	   is in flight, and the last AFTER trigger that it has ended.  By row, the
+ *	   latter is a statement trigger of its own.
+ * (3) A writer never fails on our account.  A column that is not as it was
  *	   when the log was made is logged as NULL; a change that no log exists for
  *	   is nobody's.
  *
@@ -296,48 +299,60 @@ is_our_call(FunctionCallInfo fcinfo)
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
 	return CALLED_AS_TRIGGER(fcinfo) &&
-		TRIGGER_FIRED_AFTER(trigger->tg_event) &&
 		trigger->tg_trigger->tgnargs == 2 &&
 		trigger->tg_trigger->tgisinternal;
+}
+
+/* Append what a statement has done, or one row event */
+static void
+capture_rows(TriggerData *trigger, const MvrBase *base, Oid log_oid)
+{
+	int64		nrows = count_rows(trigger);
+	Relation	log;
+	MvrLogWriter writer;
+
+	if (nrows == 0)
+		return;
+	log = try_table_open(log_oid, RowExclusiveLock);
+	if (log == NULL)
+		return;
+	mvr_change_log_begin_append(&writer, base, log,
+								mvr_trigger_get_map(trigger->tg_relation, log, base->base),
+								nrows);
+	append_event(&writer, trigger);
+	mvr_change_log_end_append(&writer);
+	if (writer.has_appended)
+		mvr_wake_note_captured(base->base);
+	table_close(log, NoLock);
 }
 
 Datum
 mvr_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	int64		nrows;
-	Oid			log_oid;
+	Oid			log;
 	Oid			base;
-	Relation	log;
-	MvrLogWriter writer;
 
 	if (!is_our_call(fcinfo))
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("matview.capture() was not called by a trigger of matview_refresh"));
-	log_oid = atooid(trigger->tg_trigger->tgargs[0]);
+	log = atooid(trigger->tg_trigger->tgargs[0]);
 	base = atooid(trigger->tg_trigger->tgargs[1]);
 
-	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+	if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
+		mvr_pending_begin_statement(base);
+	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		mvr_change_log_append_mark(log_oid);
+		mvr_change_log_append_mark(mvr_live_get_base(base));
 		mvr_wake_note_captured(base);
-		return PointerGetDatum(NULL);
+		mvr_pending_end_statement(base);
 	}
-
-	nrows = count_rows(trigger);
-	if (nrows == 0)
-		return PointerGetDatum(NULL);
-	log = try_table_open(log_oid, RowExclusiveLock);
-	if (log == NULL)
-		return PointerGetDatum(NULL);
-	mvr_change_log_begin_append(&writer, log,
-								mvr_trigger_get_map(trigger->tg_relation, log, base),
-								nrows);
-	append_event(&writer, trigger);
-	mvr_change_log_end_append(&writer);
-	if (writer.has_appended)
-		mvr_wake_note_captured(base);
-	table_close(log, NoLock);
+	else
+	{
+		capture_rows(trigger, mvr_live_get_base(base), log);
+		if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+			mvr_pending_end_statement(base);
+	}
 	return PointerGetDatum(NULL);
 }

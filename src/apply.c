@@ -1,0 +1,143 @@
+/*
+ * apply.c
+ *		Apply deltas of base tables to all stages of a view.
+ *
+ * A delta query can see rows together that never were there together, and an
+ * expression may fail for them that never fails in the view's query.  Where
+ * that can be, the deltas are applied in a subtransaction, and an error of the
+ * data only means that the view must be recomputed.
+ *
+ * Locks: the caller has locked the view, its base tables and its states.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "matview_refresh.h"
+
+/* The index by which rows of a view are found; InvalidOid if there is none */
+Oid
+mvr_apply_lookup_row_index(Relation view)
+{
+	Oid			index = mvr_heap_lookup_key_index(view);
+
+	return OidIsValid(index) ? index : mvr_heap_lookup_row_index(view);
+}
+
+static bool
+apply_rows(MvrApply *apply, MvrHeap *view, List *deltas)
+{
+	mvr_heap_set_index(view, mvr_apply_lookup_row_index(apply->view));
+	view->must_serialize = apply->must_serialize;
+	return mvr_stage_apply_rows(apply->stage, mvr_plan_delta(apply->stage, deltas), view,
+								deltas, apply->lock);
+}
+
+static bool
+apply_groups(MvrApply *apply, MvrHeap *view, List *deltas)
+{
+	MvrHeap    *state = mvr_heap_open(apply->stage->state, RowExclusiveLock);
+	bool		fits;
+
+	mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
+	state->must_serialize = apply->must_serialize;
+	fits = mvr_stage_apply_groups(apply->stage, mvr_plan_delta(apply->stage, deltas), view,
+								  state, deltas, NULL, apply->lock);
+	mvr_heap_close(state);
+	return fits;
+}
+
+/* Apply the deltas to the view's own stage; false if they did not fit */
+static bool
+apply_to_view(MvrApply *apply, List *deltas)
+{
+	MvrHeap    *view = mvr_heap_open(RelationGetRelid(apply->view), RowExclusiveLock);
+	bool		fits = apply->stage->strategy == MVR_ROWS ?
+		apply_rows(apply, view, deltas) : apply_groups(apply, view, deltas);
+
+	apply->inserted += view->inserted;
+	apply->updated += view->updated;
+	apply->deleted += view->deleted;
+	mvr_heap_close(view);
+	return fits;
+}
+
+/* Apply the deltas of base tables to all stages; false if one did not fit */
+static bool
+apply_all(MvrApply *apply, List *known)
+{
+	List	   *deltas = list_copy(known);
+	int			nbases = list_length(deltas);
+	bool		fits = mvr_inner_apply(apply->stage, &deltas);
+
+	if (fits && mvr_delta_query_has_changed(apply->stage, deltas))
+		fits = apply_to_view(apply, deltas);
+	mvr_change_log_end_read(list_copy_tail(deltas, nbases));
+	return fits;
+}
+
+/*
+ * Is this an error of the data, and not of the server or the session?  A
+ * function may raise anything.
+ */
+static bool
+is_data_error(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* transaction rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* object state, locks */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Apply the deltas of base tables.  Returns NULL, or the reason why the view
+ * must be recomputed; then what has been written does not matter.  With a lock
+ * that is full nothing has been written, and the reason means nothing.
+ */
+char *
+mvr_apply_deltas(MvrApply *apply, List *deltas)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	char	   *volatile reason = "the contents did not fit the changes";
+
+	if (!mvr_estimate_can_mix_states(apply->stage, deltas))
+		return apply_all(apply, deltas) ? NULL : reason;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (apply_all(apply, deltas))
+			reason = NULL;
+		ReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		if (!is_data_error(error->sqlerrcode))
+			ReThrowError(error);
+		reason = psprintf("the changes could not be computed: %s", error->message);
+	}
+	PG_END_TRY();
+	return reason;
+}

@@ -1,0 +1,137 @@
+/*
+ * live.c
+ *		Which live views read a base table, and does its log need its changes?
+ *
+ * Each session keeps that for the tables it writes: a statement that changes
+ * one row must not read the registry.  Whoever changes the registry invalidates
+ * the relcache entry of the base table, under a lock that keeps writers out
+ * (mvr_catalog_store_log, mvr_catalog_store_view), so a writer who has locked
+ * the table knows.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "matview_refresh.h"
+
+static HTAB *bases = NULL;
+static uint64 invalidations = 0;
+
+/* Relcache callback: forget what is known of a relation, or of all */
+static void
+invalidate_bases(pg_attribute_unused() Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	MvrBase    *base;
+
+	invalidations++;
+	if (OidIsValid(relid))
+	{
+		base = hash_search(bases, &relid, HASH_FIND, NULL);
+		if (base)
+			base->is_valid = false;
+		return;
+	}
+	hash_seq_init(&status, bases);
+	while ((base = hash_seq_search(&status)) != NULL)
+		base->is_valid = false;
+}
+
+static void
+create_bases(void)
+{
+	HASHCTL		ctl;
+
+	ctl.keysize = sizeof(Oid);
+	ctl.entrysize = sizeof(MvrBase);
+	ctl.hcxt = CacheMemoryContext;
+	bases = hash_create("matview_refresh base tables", 32, &ctl,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(invalidate_bases, (Datum) 0);
+}
+
+/* One of the views; NULL if it does not read the base table (any more) */
+static MvrLiveView *
+build_view(const MvrTracked *tracked, Relation base, Relation log)
+{
+	MvrLiveView *live = palloc0(sizeof(MvrLiveView));
+	bool		is_found = false;
+
+	live->view = tracked->view;
+	live->live = tracked->live;
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		live->bases = lappend_oid(live->bases, source->base);
+		if (source->base != RelationGetRelid(base))
+			continue;
+		live->desc = mvr_change_log_build_desc(base, source->columns);
+		live->map = mvr_change_log_build_map(log, base, source->columns);
+		live->is_narrower = RelationGetDescr(log)->natts - MVR_LOG_FIXED >
+			bms_num_members(source->columns);
+		is_found = (live->map != NULL);
+	}
+	return is_found ? live : NULL;
+}
+
+static void
+fill_base(MvrBase *entry)
+{
+	Relation	base;
+	Relation	log;
+	ListCell   *lc;
+
+	if (!mvr_catalog_lookup_log_row(entry->base, &entry->row) || !entry->row.is_live)
+		return;
+	base = relation_open(entry->base, AccessShareLock);
+	log = try_table_open(entry->row.log, AccessShareLock);
+	foreach(lc, log ? mvr_catalog_list_views(entry->base) : NIL)
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(lfirst_oid(lc));
+		MvrLiveView *live = tracked && tracked->live != MVR_LIVE_NOT ?
+			build_view(tracked, base, log) : NULL;
+
+		if (live)
+			entry->views = lappend(entry->views, live);
+	}
+	if (log)
+		table_close(log, AccessShareLock);
+	relation_close(base, AccessShareLock);
+}
+
+/*
+ * What is known of a base table, on which the caller has a lock.  It stays as it
+ * is until the next call.
+ */
+const MvrBase *
+mvr_live_get_base(Oid base)
+{
+	MvrBase    *entry;
+	bool		found;
+	uint64		before;
+	MemoryContext old;
+
+	if (bases == NULL)
+		create_bases();
+	entry = hash_search(bases, &base, HASH_ENTER, &found);
+	if (found && entry->is_valid)
+		return entry;
+	if (!found)
+		entry->context = NULL;
+	entry->is_valid = false;
+	if (entry->context == NULL)
+		entry->context = AllocSetContextCreate(CacheMemoryContext,
+											   "matview_refresh base table",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(entry->context);
+	entry->views = NIL;
+	before = invalidations;
+	old = MemoryContextSwitchTo(entry->context);
+	fill_base(entry);
+	MemoryContextSwitchTo(old);
+	entry->is_valid = (before == invalidations);
+	return entry;
+}

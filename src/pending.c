@@ -1,0 +1,464 @@
+/*
+ * pending.c
+ *		What this transaction has changed, for live views.
+ *
+ * A live view is maintained by those who write its base tables, before they
+ * commit.  Until then the rows that they have written wait here, in memory or
+ * in temporary files: per view, base table and level of subtransaction.
+ *
+ * (1) An abort of a subtransaction takes with it the rows that came in it.
+ * (2) Rows are taken when they are applied to the view.  If that is undone,
+ *	   since it was done in a subtransaction that aborts, they are pending again.
+ * (3) A mark instead of rows says that rows do not tell what has happened: the
+ *	   view must be recomputed.
+ *
+ * A statement that writes a base table is in flight from its BEFORE to its
+ * AFTER trigger.  In between some of its rows are in the table and none of
+ * them here, so no view of that table can be maintained.  A statement can
+ * write several tables (WITH, foreign keys with actions), and run others
+ * within it (functions, triggers).
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/heaptoast.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "matview_refresh.h"
+
+struct MvrPending
+{
+	Oid			view;
+	char		live;
+	List	   *bases;			/* all that the view reads */
+	Oid			base;			/* InvalidOid: a mark */
+	int			level;			/* of subtransaction */
+	int			taken;			/* level in which it was taken, or 0 */
+	MemoryContext context;		/* where all this lives */
+
+	/* rows */
+	Tuplestorestate *rows;
+	TupleDesc	desc;
+	AttrNumber *map;			/* per column but the last, column of the log */
+	int64		nrows;
+	CommandId	cid;			/* of the first row */
+	bool		needs_net;		/* rows may undo each other */
+	Datum	   *values;			/* room for one */
+	bool	   *nulls;
+};
+
+typedef struct InFlight
+{
+	Oid			base;
+	int			level;
+} InFlight;
+
+/* Called when a statement has ended that wrote a base table of live views */
+void		(*mvr_pending_statement_hook) (void) = NULL;
+
+static List *pendings = NIL;	/* of MvrPending, in TopTransactionContext */
+static List *in_flight = NIL;	/* of InFlight, likewise */
+static bool is_registered = false;
+
+/* ----------
+ * Ends of transactions
+ * ----------
+ */
+
+static void
+free_pending(MvrPending *pending)
+{
+	if (pending->rows)
+		tuplestore_end(pending->rows);
+	MemoryContextDelete(pending->context);
+}
+
+/* The transaction has ended, and its memory and files go with it */
+static void
+forget_all(XactEvent event, pg_attribute_unused() void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			foreach_ptr(MvrPending, pending, pendings)
+				free_pending(pending);
+			pendings = NIL;
+			in_flight = NIL;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+undo_level(int level)
+{
+	ListCell   *lc;
+
+	foreach(lc, pendings)
+	{
+		MvrPending *pending = lfirst(lc);
+
+		if (pending->level >= level)
+		{
+			free_pending(pending);
+			pendings = foreach_delete_current(pendings, lc);
+		}
+		else if (pending->taken >= level)
+			pending->taken = 0;
+	}
+	foreach(lc, in_flight)
+		if (((InFlight *) lfirst(lc))->level >= level)
+			in_flight = foreach_delete_current(in_flight, lc);
+}
+
+/* What was of a level is now of the one above it */
+static void
+merge_level(int level)
+{
+	ListCell   *lc;
+
+	foreach(lc, pendings)
+	{
+		MvrPending *pending = lfirst(lc);
+
+		pending->level = Min(pending->level, level - 1);
+		pending->taken = Min(pending->taken, level - 1);
+		if (pending->taken == pending->level)
+		{
+			free_pending(pending);
+			pendings = foreach_delete_current(pendings, lc);
+		}
+	}
+	foreach_ptr(InFlight, flight, in_flight)
+		flight->level = Min(flight->level, level - 1);
+}
+
+static void
+end_level(SubXactEvent event, pg_attribute_unused() SubTransactionId mine,
+		  pg_attribute_unused() SubTransactionId parent, pg_attribute_unused() void *arg)
+{
+	if (pendings == NIL && in_flight == NIL)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		undo_level(GetCurrentTransactionNestLevel());
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		merge_level(GetCurrentTransactionNestLevel());
+}
+
+static void
+ensure_registered(void)
+{
+	if (is_registered)
+		return;
+	RegisterXactCallback(forget_all, NULL);
+	RegisterSubXactCallback(end_level, NULL);
+	is_registered = true;
+}
+
+/* ----------
+ * Statements
+ * ----------
+ */
+
+void
+mvr_pending_begin_statement(Oid base)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	InFlight   *flight = palloc(sizeof(InFlight));
+
+	ensure_registered();
+	flight->base = base;
+	flight->level = GetCurrentTransactionNestLevel();
+	in_flight = lappend(in_flight, flight);
+	MemoryContextSwitchTo(old);
+}
+
+void
+mvr_pending_end_statement(Oid base)
+{
+	for (int i = list_length(in_flight) - 1; i >= 0; i--)
+	{
+		InFlight   *flight = list_nth(in_flight, i);
+
+		if (flight->base != base)
+			continue;
+		in_flight = list_delete_nth_cell(in_flight, i);
+		pfree(flight);
+		break;
+	}
+	if (pendings != NIL && mvr_pending_statement_hook)
+		mvr_pending_statement_hook();
+}
+
+/* Is a statement in flight that writes one of these base tables? */
+bool
+mvr_pending_is_in_flight(List *bases)
+{
+	foreach_ptr(InFlight, flight, in_flight)
+	{
+		if (list_member_oid(bases, flight->base))
+			return true;
+	}
+	return false;
+}
+
+/* ----------
+ * Putting
+ * ----------
+ */
+
+static MvrPending *
+make_pending(Oid view, char live, List *bases, Oid base)
+{
+	MemoryContext context = AllocSetContextCreate(TopTransactionContext,
+												  "pending changes",
+												  ALLOCSET_START_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	MvrPending *pending = palloc0(sizeof(MvrPending));
+
+	ensure_registered();
+	pending->view = view;
+	pending->live = live;
+	pending->bases = list_copy(bases);
+	pending->base = base;
+	pending->level = GetCurrentTransactionNestLevel();
+	pending->context = context;
+	MemoryContextSwitchTo(TopTransactionContext);
+	pendings = lappend(pendings, pending);
+	MemoryContextSwitchTo(old);
+	return pending;
+}
+
+static MvrPending *
+lookup_pending(Oid view, Oid base)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->view == view && pending->base == base &&
+			pending->level == level && pending->taken == 0)
+			return pending;
+	}
+	return NULL;
+}
+
+/* Temporary files must outlive the statement that writes them */
+static Tuplestorestate *
+make_rows(void)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	Tuplestorestate *rows;
+
+	CurrentResourceOwner = TopTransactionResourceOwner;
+	rows = tuplestore_begin_heap(false, true, work_mem);
+	CurrentResourceOwner = owner;
+	return rows;
+}
+
+/* Where to put the rows of a base table for a live view */
+static MvrPending *
+begin_put(const MvrLiveView *live, Oid base)
+{
+	MvrPending *pending = lookup_pending(live->view, base);
+	MemoryContext old;
+	int			natts = live->desc->natts;
+
+	if (pending)
+		return pending;
+	pending = make_pending(live->view, live->live, live->bases, base);
+	old = MemoryContextSwitchTo(pending->context);
+	pending->desc = CreateTupleDescCopy(live->desc);
+	pending->map = palloc(sizeof(AttrNumber) * natts);
+	memcpy(pending->map, live->map, sizeof(AttrNumber) * natts);
+	pending->needs_net = live->is_narrower;
+	pending->cid = InvalidCommandId;
+	pending->values = palloc(sizeof(Datum) * natts);
+	pending->nulls = palloc(sizeof(bool) * natts);
+	pending->rows = make_rows();
+	MemoryContextSwitchTo(old);
+	return pending;
+}
+
+/* The same for all live views of a base table: a list of MvrPending */
+List *
+mvr_pending_begin_put(const MvrBase *base)
+{
+	List	   *result = NIL;
+
+	foreach_ptr(MvrLiveView, live, base->views)
+		result = lappend(result, begin_put(live, base->base));
+	return result;
+}
+
+/*
+ * A value that is stored elsewhere may be gone from there when the transaction
+ * commits: a table can be clustered in it.
+ */
+static Datum
+fetch_external(Datum value, Form_pg_attribute att)
+{
+	if (att->attlen == -1 && VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(value)))
+		return PointerGetDatum(detoast_external_attr((struct varlena *) DatumGetPointer(value)));
+	return value;
+}
+
+/* Put a row, given as one of the log */
+void
+mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
+				const bool *nulls, int weight)
+{
+	int			nrow = pending->desc->natts - 1;
+
+	for (int i = 0; i < nrow; i++)
+	{
+		int			from = pending->map[i] - 1;
+
+		pending->nulls[i] = nulls[from];
+		pending->values[i] = nulls[from] ? (Datum) 0 :
+			fetch_external(values[from], TupleDescAttr(pending->desc, i));
+	}
+	pending->nulls[nrow] = false;
+	pending->values[nrow] = Int32GetDatum(weight);
+	tuplestore_putvalues(pending->rows, pending->desc, pending->values, pending->nulls);
+	pending->nrows++;
+	if (pending->cid == InvalidCommandId)
+		pending->cid = cid;
+	else if (pending->cid != cid)
+		pending->needs_net = true;
+}
+
+/* Have a live view recomputed */
+void
+mvr_pending_mark(Oid view, char live, List *bases)
+{
+	if (lookup_pending(view, InvalidOid) == NULL)
+		make_pending(view, live, bases, InvalidOid);
+}
+
+/* Rows do not tell what has happened to a base table */
+void
+mvr_pending_mark_all(const MvrBase *base)
+{
+	foreach_ptr(MvrLiveView, live, base->views)
+		mvr_pending_mark(live->view, live->live, live->bases);
+}
+
+/* ----------
+ * Taking
+ * ----------
+ */
+
+/* Is anything pending? */
+bool
+mvr_pending_is_any(void)
+{
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->taken == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The first view, by the order given, that has something pending: of all, or of
+ * those that are to be right when a statement ends and can be.  InvalidOid if
+ * there is none.
+ */
+Oid
+mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b))
+{
+	Oid			first = InvalidOid;
+
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->taken != 0 || pending->view == first)
+			continue;
+		if (!at_commit && (pending->live != MVR_LIVE_STATEMENT ||
+						   mvr_pending_is_in_flight(pending->bases)))
+			continue;
+		if (!OidIsValid(first) || is_before(pending->view, first))
+			first = pending->view;
+	}
+	return first;
+}
+
+bool
+mvr_pending_is_marked(Oid view)
+{
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->view == view && !OidIsValid(pending->base) && pending->taken == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+copy_rows(MvrPending *pending, MvrDelta *delta)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+
+	tuplestore_rescan(pending->rows);
+	while (tuplestore_gettupleslot(pending->rows, true, false, slot))
+		tuplestore_puttupleslot(delta->rows, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	delta->nrows += pending->nrows;
+	delta->nread += pending->nrows;
+}
+
+/* Take what is pending of a view: of one base table, or all (InvalidOid) */
+static bool
+take(Oid view, Oid base, MvrDelta *delta)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	bool		needs_net = false;
+	ListCell   *lc;
+
+	foreach(lc, pendings)
+	{
+		MvrPending *pending = lfirst(lc);
+
+		if (pending->view != view || pending->taken != 0 ||
+			(OidIsValid(base) && pending->base != base))
+			continue;
+		if (delta)
+		{
+			if (pending->desc->natts != delta->desc->natts)
+				elog(ERROR, "pending changes of relation %u have other columns", base);
+			needs_net |= pending->needs_net || delta->nrows > 0;
+			copy_rows(pending, delta);
+		}
+		pending->taken = level;
+		if (pending->level == level)
+		{
+			free_pending(pending);
+			pendings = foreach_delete_current(pendings, lc);
+		}
+	}
+	return needs_net;
+}
+
+/*
+ * Move the rows of a base table that a view has not consumed to a delta that is
+ * still empty.  Returns whether they may undo each other.
+ */
+bool
+mvr_pending_take(MvrDelta *delta, Oid view)
+{
+	return take(view, delta->base, delta);
+}
+
+/* A view has been recomputed, and has consumed all there is */
+void
+mvr_pending_forget(Oid view)
+{
+	take(view, InvalidOid, NULL);
+}
