@@ -29,6 +29,7 @@ CREATE TABLE matview.tracked_views (
     own_xid xid8,
     own_cid cid,
     live "char",
+    settings text[],
     CONSTRAINT tracked_views_pkey PRIMARY KEY (view)
 );
 COMMENT ON TABLE matview.tracked_views IS

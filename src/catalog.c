@@ -54,7 +54,8 @@ enum
 enum
 {
 	VIEWS_VIEW = 1, VIEWS_STATES, VIEWS_FILE, VIEWS_QUERY_HASH,
-	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_LIVE, VIEWS_NATTS = VIEWS_LIVE
+	VIEWS_FRONTIER, VIEWS_OWN_XID, VIEWS_OWN_CID, VIEWS_LIVE,
+	VIEWS_SETTINGS, VIEWS_NATTS = VIEWS_SETTINGS
 };
 
 enum
@@ -262,6 +263,31 @@ oids_to_array(List *oids)
 										   TYPALIGN_INT));
 }
 
+static List *
+texts_from_array(Datum datum)
+{
+	Datum	   *elems;
+	int			n;
+	List	   *result = NIL;
+
+	deconstruct_array(DatumGetArrayTypeP(datum), TEXTOID, -1, false, TYPALIGN_INT,
+					  &elems, NULL, &n);
+	for (int i = 0; i < n; i++)
+		result = lappend(result, TextDatumGetCString(elems[i]));
+	return result;
+}
+
+static Datum
+texts_to_array(List *texts)
+{
+	Datum	   *elems = palloc(sizeof(Datum) * (list_length(texts) + 1));
+	int			n = 0;
+
+	foreach_ptr(char, text, texts)
+		elems[n++] = CStringGetTextDatum(text);
+	return PointerGetDatum(construct_array(elems, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 static void
 deform_frontier(MvrFrontier *frontier, Datum *values, bool *nulls)
 {
@@ -333,6 +359,8 @@ mvr_catalog_lookup_view(Oid view)
 		deform_frontier(&tracked->frontier, values, nulls);
 		if (!nulls[VIEWS_LIVE - 1])
 			tracked->live = DatumGetChar(values[VIEWS_LIVE - 1]);
+		if (!nulls[VIEWS_SETTINGS - 1])
+			tracked->settings = texts_from_array(values[VIEWS_SETTINGS - 1]);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -398,6 +426,9 @@ store_view_row(const MvrTracked *tracked)
 	values[VIEWS_OWN_CID - 1] = CommandIdGetDatum(frontier->own_cid);
 	values[VIEWS_LIVE - 1] = CharGetDatum(tracked->live);
 	nulls[VIEWS_LIVE - 1] = (tracked->live == MVR_LIVE_NOT);
+	nulls[VIEWS_SETTINGS - 1] = (tracked->settings == NIL);
+	if (tracked->settings)
+		values[VIEWS_SETTINGS - 1] = texts_to_array(tracked->settings);
 	if (!frontier->valid)
 		nulls[VIEWS_FRONTIER - 1] = nulls[VIEWS_OWN_XID - 1] =
 			nulls[VIEWS_OWN_CID - 1] = true;

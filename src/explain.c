@@ -247,7 +247,7 @@ mvr_explain(PG_FUNCTION_ARGS)
 	lines.rows = result->setResult;
 	lines.desc = result->setDesc;
 
-	level = mvr_view_become_owner(view, &userid, &context);
+	level = mvr_live_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	tracked = mvr_catalog_lookup_view(RelationGetRelid(view));
 	explain_stages(&lines, stage);
@@ -295,7 +295,7 @@ mvr_check(PG_FUNCTION_ARGS)
 					   RelationGetRelationName(view)),
 				errdetail("It was created WITH NO DATA."),
 				errhint("Refresh it first."));
-	level = mvr_view_become_owner(view, &userid, &context);
+	level = mvr_live_become_owner(view, &userid, &context);
 	stage = mvr_analyze_view(view);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	mvr_diff_count(stage, view, &missing, &extra);

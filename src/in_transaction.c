@@ -538,7 +538,7 @@ try_maintain(Relation view)
 {
 	Oid			userid;
 	int			context;
-	int			level = mvr_view_become_owner(view, &userid, &context);
+	int			level = mvr_live_become_owner(view, &userid, &context);
 	Kept	   *kept = get_kept(view);
 	bool		recompute = false;
 
@@ -681,7 +681,7 @@ has_fault(Oid view)
 	rel = try_relation_open(view, NoLock);
 	if (rel == NULL)
 		return false;
-	level = mvr_view_become_owner(rel, &userid, &context);
+	level = mvr_live_become_owner(rel, &userid, &context);
 	result = get_kept(rel)->fault != NULL;
 	mvr_view_become_again(level, userid, context);
 	relation_close(rel, NoLock);
@@ -744,20 +744,21 @@ check_isolation(void)
 				errhint("Call it in a transaction of its own."));
 }
 
-/* Raise 0A000 if a view cannot be maintained in this way */
-static void
+/*
+ * Raise 0A000 if a view cannot be maintained in this way.  Returns whether its
+ * result depends on settings.
+ */
+static bool
 check_can_live(Relation view, char live)
 {
 	Oid			userid;
 	int			context;
-	int			level = mvr_view_become_owner(view, &userid, &context);
+	int			level = mvr_live_become_owner(view, &userid, &context);
 	MvrStage   *stage = mvr_analyze_view(view);
 
 	mvr_view_become_again(level, userid, context);
 	if (stage->strategy == MVR_RECOMPUTE)
 		raise_refusal(view, live, stage->reason);
-	if (stage->reads_settings)
-		raise_refusal(view, live, "its result depends on settings of the session, such as TimeZone");
 	foreach_ptr(MvrUse, use, stage->uses)
 	{
 		Relation	base = table_open(use->base, NoLock);
@@ -767,6 +768,7 @@ check_can_live(Relation view, char live)
 											   get_rel_name(use->base)));
 		table_close(base, NoLock);
 	}
+	return stage->reads_settings;
 }
 
 /* Keep out all who write what a view reads, then bring it up to date */
@@ -787,7 +789,7 @@ refresh_alone(Oid view)
 }
 
 static void
-set_live(Oid view, char live)
+set_live(Oid view, char live, bool reads_settings)
 {
 	MvrTracked *tracked = refresh_alone(view);
 
@@ -800,7 +802,7 @@ set_live(Oid view, char live)
 				errhint("Call it in a transaction of its own."));
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	mvr_track_set_live(tracked, live);
+	mvr_track_set_live(tracked, live, reads_settings);
 	PopActiveSnapshot();
 	CommandCounterIncrement();
 }
@@ -814,6 +816,7 @@ mvr_in_transaction_start(Oid view, char live)
 {
 	Relation	rel = mvr_view_open(view, ExclusiveLock);
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	bool		reads_settings;
 
 	if (tracked && tracked->live == live)
 	{
@@ -821,10 +824,10 @@ mvr_in_transaction_start(Oid view, char live)
 		return;
 	}
 	check_isolation();
-	check_can_live(rel, live);
+	reads_settings = check_can_live(rel, live);
 	relation_close(rel, NoLock);
 	mvr_refresh_incremental_view(view);
-	set_live(view, live);
+	set_live(view, live, reads_settings);
 }
 
 /* End that: from here on changes go to the change logs again */
@@ -838,5 +841,5 @@ mvr_in_transaction_stop(Oid view)
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		return;
 	check_isolation();
-	set_live(view, MVR_LIVE_NOT);
+	set_live(view, MVR_LIVE_NOT, false);
 }

@@ -7,13 +7,19 @@
  * the relcache entry of the base table, under a lock that keeps writers out
  * (mvr_catalog_store_log, mvr_catalog_store_view), so a writer who has locked
  * the table knows.
+ *
+ * A live view is computed with the settings, such as TimeZone, that were in force
+ * when it became one, whoever writes its base tables.
  */
 #include "postgres.h"
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "catalog/pg_class.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "matview_refresh.h"
@@ -84,6 +90,12 @@ fill_base(MvrBase *entry)
 	Relation	log;
 	ListCell   *lc;
 
+	if (get_rel_relkind(entry->base) == RELKIND_MATVIEW)
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(entry->base);
+
+		entry->settings = tracked ? tracked->settings : NIL;
+	}
 	if (!mvr_catalog_lookup_log_row(entry->base, &entry->row) || !entry->row.is_live)
 		return;
 	base = relation_open(entry->base, AccessShareLock);
@@ -128,10 +140,34 @@ mvr_live_get_base(Oid base)
 											   ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(entry->context);
 	entry->views = NIL;
+	entry->settings = NIL;
 	before = invalidations;
 	old = MemoryContextSwitchTo(entry->context);
 	fill_base(entry);
 	MemoryContextSwitchTo(old);
 	entry->is_valid = (before == invalidations);
 	return entry;
+}
+
+/*
+ * Become the view's owner, as mvr_view_become_owner, with the settings of a live
+ * view.  The caller has a lock on it.
+ */
+int
+mvr_live_become_owner(Relation view, Oid *save_userid, int *save_context)
+{
+	const MvrBase *entry = mvr_live_get_base(RelationGetRelid(view));
+	int			level = mvr_view_become_owner(view, save_userid, save_context);
+
+	foreach_ptr(char, setting, entry->settings)
+	{
+		char	   *name = pstrdup(setting);
+		char	   *value = strchr(name, '=');
+
+		*value++ = '\0';
+		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		pfree(name);
+	}
+	return level;
 }

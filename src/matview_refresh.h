@@ -283,6 +283,7 @@ typedef struct MvrTracked
 	MvrFrontier frontier;		/* of a live view: whether its contents are right,
 								 * and who has written them last */
 	char		live;			/* MVR_LIVE_... */
+	List	   *settings;		/* of a live view: "name=value" as it is computed */
 	List	   *sources;		/* of MvrSource, by base */
 } MvrTracked;
 
@@ -419,6 +420,7 @@ typedef struct MvrBase
 	bool		is_valid;
 	MvrLogRow	row;			/* log is InvalidOid if nobody reads its changes */
 	List	   *views;			/* of MvrLiveView */
+	List	   *settings;		/* of a live view itself, as in MvrTracked */
 	MemoryContext context;
 } MvrBase;
 
@@ -494,6 +496,8 @@ extern MvrDelta *mvr_change_log_take_pending(Relation base, const MvrSource *sou
  */
 
 extern const MvrBase *mvr_live_get_base(Oid base);
+extern int	mvr_live_become_owner(Relation view, Oid *save_userid,
+								  int *save_context);
 
 /* ----------
  * trigger.c: append to the change log what was changed
@@ -535,6 +539,7 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
  */
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
+extern List *mvr_mutable_list_settings(void);
 
 /* ----------
  * tree.c: small pieces of Query trees
@@ -914,7 +919,7 @@ extern void mvr_heap_drop(Oid relid);
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
-extern void mvr_track_set_live(MvrTracked *tracked, char live);
+extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
 extern void mvr_track_end(Oid view);
 extern void mvr_track_add_partition(Oid partition);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);

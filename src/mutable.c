@@ -279,3 +279,19 @@ mvr_mutable_hash(Query *query, bool reads_settings)
 	}
 	return (int64) hash;
 }
+
+/* What those settings are now, as "name=value" */
+List *
+mvr_mutable_list_settings(void)
+{
+	List	   *result = NIL;
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+	{
+		const char *value = GetConfigOption(settings[i], true, false);
+
+		if (value)
+			result = lappend(result, psprintf("%s=%s", settings[i], value));
+	}
+	return result;
+}

@@ -38,6 +38,7 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
 #include "commands/tablecmds.h"
 #include "fmgr.h"
@@ -46,6 +47,7 @@
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -121,12 +123,42 @@ is_in_flight(const Refresh *refresh)
 	return is_live(refresh) && mvr_pending_is_in_flight(list_bases(refresh));
 }
 
-/* Is a statement of this session in the midst of writing a relation? */
+/* Is this called from a trigger, and can foreign keys have written a relation? */
+static bool
+may_have_actions(Relation rel)
+{
+	ListCell   *lc;
+
+	if (DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0)) == 0)
+		return false;
+	foreach(lc, RelationGetFKeyList(rel))
+	{
+		ForeignKeyCacheInfo *key = lfirst(lc);
+		HeapTuple	tuple = SearchSysCache1(CONSTROID, ObjectIdGetDatum(key->conoid));
+		Form_pg_constraint form;
+		bool		has_action;
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		form = (Form_pg_constraint) GETSTRUCT(tuple);
+		has_action = strchr("cnd", form->confupdtype) || strchr("cnd", form->confdeltype);
+		ReleaseSysCache(tuple);
+		if (has_action)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is a statement of this session in the midst of writing a relation?  It is
+ * open then.  What an action of a foreign key writes is not open any more when
+ * triggers fire, and those of that relation fire last.
+ */
 static bool
 is_being_written(Oid relid)
 {
 	Relation	rel = table_open(relid, NoLock);
-	bool		result = rel->rd_refcnt > 1 &&
+	bool		result = (rel->rd_refcnt > 1 || may_have_actions(rel)) &&
 		CheckRelationLockedByMe(rel, RowExclusiveLock, true);
 
 	table_close(rel, NoLock);
@@ -704,7 +736,7 @@ prepare_refresh(Refresh *refresh)
 {
 	Oid			userid;
 	int			context;
-	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
+	int			level = mvr_live_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	mvr_run_query_check_rights(refresh->stage->query);
@@ -721,7 +753,7 @@ execute_refresh(Refresh *refresh)
 {
 	Oid			userid;
 	int			context;
-	int			level = mvr_view_become_owner(refresh->view, &userid, &context);
+	int			level = mvr_live_become_owner(refresh->view, &userid, &context);
 
 	check_snapshot(refresh);
 	run_strategy(refresh);

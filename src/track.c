@@ -214,7 +214,10 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	{
 		tracked->states = old->states;
 		tracked->live = old->live;
+		tracked->settings = old->settings;
 	}
+	if (tracked->live != MVR_LIVE_NOT && stage->reads_settings && tracked->settings == NIL)
+		tracked->settings = mvr_mutable_list_settings();
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, userid));
@@ -248,14 +251,19 @@ settle_source(MvrSource *source)
 }
 
 /*
- * Make a tracked view live, or end that.  What it holds is right as of the
+ * Make a tracked view live, or end that; if it reads settings, they are those of
+ * the session from here on.  What it holds is right as of the
  * active snapshot; caller has kept out all who write its base tables before
  * taking that (mvr_capture_lock).
  */
 void
-mvr_track_set_live(MvrTracked *tracked, char live)
+mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings)
 {
 	tracked->live = live;
+	if (live == MVR_LIVE_NOT)
+		tracked->settings = NIL;
+	else if (reads_settings && tracked->settings == NIL)
+		tracked->settings = mvr_mutable_list_settings();
 	tracked->frontier = mvr_frontier_here();
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
@@ -514,7 +522,7 @@ mvr_track(PG_FUNCTION_ARGS)
 
 	mvr_view_check_may_write("matview.track()");
 	rel = mvr_view_open(view, ExclusiveLock);
-	level = mvr_view_become_owner(rel, &userid, &context);
+	level = mvr_live_become_owner(rel, &userid, &context);
 	stage = mvr_analyze_view(rel);
 	if (stage->strategy == MVR_RECOMPUTE)
 		ereport(NOTICE,

@@ -1,0 +1,41 @@
+-- A live view whose query reads settings keeps those it was made live with,
+-- whoever writes
+\getenv dir PG_ABS_SRCDIR
+\set oracle :dir /sql/include/oracle.sql
+\i :oracle
+CREATE SCHEMA live_settings;
+SET search_path = live_settings, test;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, MDY';
+CREATE TABLE event (id int PRIMARY KEY, at timestamptz);
+INSERT INTO event SELECT g, timestamptz '2024-01-01 00:00+00' + g * interval '7 hours' FROM generate_series(1, 20) g;
+CREATE MATERIALIZED VIEW daily AS SELECT date_trunc('day', at) AS day, count(*) AS n FROM event GROUP BY 1;
+CREATE MATERIALIZED VIEW shown AS SELECT id, at::text AS at FROM event;
+SELECT matview.set_auto_refresh('daily', 'on_statement');
+SELECT matview.set_auto_refresh('shown', 'on_commit');
+
+-- a session far away
+SET timezone = 'Pacific/Auckland';
+SET datestyle = 'German';
+INSERT INTO event SELECT g, timestamptz '2024-01-01 00:00+00' + g * interval '7 hours' FROM generate_series(21, 30) g;
+DELETE FROM event WHERE id % 4 = 0;
+SELECT * FROM matview.check('daily');
+SELECT * FROM matview.check('shown');
+-- a refresh keeps them too, and finds nothing to do
+SELECT mode FROM matview.refresh('daily');
+SELECT mode FROM matview.refresh('shown', 'diff');
+SHOW timezone;
+SET timezone = 'UTC';
+SET datestyle = 'ISO, MDY';
+SELECT contents('daily'), contents('shown');
+SELECT mode, reason, rows_inserted, rows_updated, rows_deleted FROM matview.history ORDER BY started DESC LIMIT 1;
+
+-- not live any more: those of the session again
+SELECT matview.set_auto_refresh('shown', 'off');
+SET timezone = 'Asia/Tokyo';
+SELECT * FROM step('shown');
+
+DROP SCHEMA live_settings CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;
