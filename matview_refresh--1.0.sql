@@ -269,7 +269,7 @@ COMMENT ON FUNCTION matview.check(regclass) IS
 CREATE FUNCTION matview.pending_changes(view oid) RETURNS bigint
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_pending_changes';
 COMMENT ON FUNCTION matview.pending_changes(oid) IS
-'changes in the change logs that a tracked materialized view has not consumed yet; NULL when it is not tracked or must be recomputed anyway';
+'changes in the change logs that a tracked materialized view has not consumed yet, or, if its writers maintain it, of this transaction; NULL when it is not tracked or must be recomputed anyway';
 
 CREATE FUNCTION matview.running_refreshes(OUT pid integer, OUT view oid, OUT phase text,
                                           OUT rows_done bigint, OUT rows_expected bigint,

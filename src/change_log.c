@@ -643,8 +643,8 @@ mvr_change_log_build_desc(Relation base, Bitmapset *columns)
 }
 
 /* A delta, still without rows */
-static MvrDelta *
-build_delta(Relation base, const MvrSource *source)
+MvrDelta *
+mvr_change_log_make_delta(Relation base, const MvrSource *source)
 {
 	MvrDelta   *delta = palloc0(sizeof(MvrDelta));
 	AttrNumber	position = 0;
@@ -828,7 +828,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 {
 	Relation	log = table_open(source->log, AccessShareLock);
 	AttrNumber *map = mvr_change_log_build_map(log, base, source->columns);
-	MvrDelta   *delta = build_delta(base, source);
+	MvrDelta   *delta = mvr_change_log_make_delta(base, source);
 	LogScan		scan;
 
 	*marked = (map == NULL);
@@ -849,7 +849,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 MvrDelta *
 mvr_change_log_take_pending(Relation base, const MvrSource *source, Oid view)
 {
-	MvrDelta   *delta = build_delta(base, source);
+	MvrDelta   *delta = mvr_change_log_make_delta(base, source);
 
 	if (mvr_pending_take(delta, view))
 		net_rows(delta);

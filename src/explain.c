@@ -160,7 +160,7 @@ explain_sources(Lines *lines, MvrStage *stage, MvrTracked *tracked)
 											get_rel_name(use->base)),
 				 columns.data);
 	}
-	if (tracked == NULL)
+	if (tracked == NULL || tracked->live != MVR_LIVE_NOT)
 		return;
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
@@ -181,8 +181,9 @@ make_sample_deltas(MvrStage *stage, MvrTracked *tracked)
 	{
 		Relation	base = table_open(source->base, AccessShareLock);
 		bool		marked;
-		MvrDelta   *delta = mvr_change_log_read(base, source, &tracked->frontier,
-												&marked);
+		MvrDelta   *delta = tracked->live != MVR_LIVE_NOT ?
+			mvr_change_log_make_delta(base, source) :
+			mvr_change_log_read(base, source, &tracked->frontier, &marked);
 
 		mvr_identify_prepare(base, stage, delta);
 		table_close(base, NoLock);
@@ -256,6 +257,9 @@ mvr_explain(PG_FUNCTION_ARGS)
 		put_line(&lines, "an index would make changes cheaper: %s", command);
 	put_line(&lines, "tracked: %s", tracked == NULL ? "no" :
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+		put_line(&lines, "maintained by those who write the base tables, when %s",
+				 tracked->live == MVR_LIVE_STATEMENT ? "their statement ends" : "they commit");
 	explain_delta_plans(&lines, stage, tracked);
 	put_line(&lines, "plan for a recompute:");
 	put_text(&lines, mvr_run_query_explain(mvr_run_query_plan(copyObject(stage->query), true),
@@ -318,6 +322,8 @@ mvr_pending_changes(PG_FUNCTION_ARGS)
 		!SearchSysCacheExists1(RELOID, PG_GETARG_DATUM(0)) ||
 		tracked->file != mvr_view_get_file(tracked->view))
 		PG_RETURN_NULL();
+	if (tracked->live != MVR_LIVE_NOT)
+		PG_RETURN_INT64(mvr_pending_count(tracked->view));
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
 		if (OidIsValid(source->log))

@@ -438,6 +438,7 @@ extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *val
 extern void mvr_pending_mark(Oid view, char live, List *bases);
 extern void mvr_pending_mark_all(const MvrBase *base);
 extern bool mvr_pending_is_any(void);
+extern int64 mvr_pending_count(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
 extern bool mvr_pending_is_marked(Oid view);
 extern bool mvr_pending_take(MvrDelta *delta, Oid view);
@@ -487,6 +488,7 @@ extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
 extern TupleDesc mvr_change_log_build_desc(Relation base, Bitmapset *columns);
 extern AttrNumber *mvr_change_log_build_map(Relation log, Relation base,
 											Bitmapset *columns);
+extern MvrDelta *mvr_change_log_make_delta(Relation base, const MvrSource *source);
 extern MvrDelta *mvr_change_log_take_pending(Relation base, const MvrSource *source,
 											 Oid view);
 

@@ -367,6 +367,18 @@ mvr_pending_is_any(void)
 	return false;
 }
 
+/* How many rows are pending for a view, in this transaction */
+int64
+mvr_pending_count(Oid view)
+{
+	int64		count = 0;
+
+	foreach_ptr(MvrPending, pending, pendings)
+		if (pending->view == view && pending->taken == 0)
+			count += pending->nrows;
+	return count;
+}
+
 /*
  * The first view, by the order given, that has something pending: of all, or of
  * those that are to be right when a statement ends and can be.  InvalidOid if
