@@ -127,8 +127,14 @@ COMMENT ON FUNCTION matview.next_due(oid) IS
 'when a materialized view is to be refreshed next; NULL when that depends on changes, or when it is paused or has no policy';
 
 -- ----------
--- Capture (src/capture.c)
+-- Capture (src/change_log.c, src/trigger.c)
 -- ----------
+
+CREATE FUNCTION matview.log_rows(log anyelement) RETURNS SETOF anyelement
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'mvr_log_rows';
+COMMENT ON FUNCTION matview.log_rows(anyelement) IS
+'internal: the rows of a change log, those that are packed among them; call it with NULL::matview.log_<oid of the base table>; raises 42809 for another type';
+REVOKE ALL ON FUNCTION matview.log_rows(anyelement) FROM PUBLIC;
 
 CREATE FUNCTION matview.capture() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_capture';

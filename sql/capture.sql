@@ -40,9 +40,9 @@ CREATE FUNCTION check_capture(base regclass, OUT missing bigint, OUT extra bigin
 LANGUAGE plpgsql AS $$
 DECLARE
     cols record := columns_of(base);
-    now text := format('SELECT ROW(%s)::text FROM %s UNION ALL SELECT ROW(%s)::text FROM %s WHERE weight = -1',
+    now text := format('SELECT ROW(%s)::text FROM %s UNION ALL SELECT ROW(%s)::text FROM matview.log_rows(NULL::%s) WHERE weight = -1',
                        cols.here, base, cols.there, log_of(base));
-    told text := format('SELECT r FROM %I UNION ALL SELECT ROW(%s)::text FROM %s WHERE weight = 1',
+    told text := format('SELECT r FROM %I UNION ALL SELECT ROW(%s)::text FROM matview.log_rows(NULL::%s) WHERE weight = 1',
                         'before_' || base::oid, cols.there, log_of(base));
 BEGIN
     EXECUTE format('SELECT count(*) FROM ((%s) EXCEPT ALL (%s)) x', now, told) INTO missing;
@@ -68,7 +68,7 @@ CREATE FUNCTION count_log(base regclass, OUT plus bigint, OUT minus bigint, OUT 
 LANGUAGE plpgsql AS $$
 BEGIN
     EXECUTE format('SELECT count(*) FILTER (WHERE weight = 1), count(*) FILTER (WHERE weight = -1),
-                           count(*) FILTER (WHERE weight = 0) FROM %s', log_of(base))
+                           count(*) FILTER (WHERE weight = 0) FROM matview.log_rows(NULL::%s)', log_of(base))
        INTO plus, minus, marks;
 END $$;
 

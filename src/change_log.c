@@ -6,7 +6,7 @@
  * an ordinary heap without indexes, whose rows say which row appeared (weight
  * +1) or went (-1), and which command of which transaction wrote it.  Only the
  * columns that some view needs are there.  Capture appends inside the writing
- * transaction, so a change and its log row commit or vanish together.
+ * transaction (log_writer.c), so a change and its log row commit or vanish together.
  *
  * (1) For each view, a log row is applied once: by the first refresh whose
  *	   snapshot sees it.  Ids are assigned before commit, so a lower id can
@@ -52,6 +52,7 @@
 #include "commands/extension.h"
 #include "commands/tablecmds.h"
 #include "executor/executor.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "storage/lmgr.h"
@@ -63,23 +64,10 @@
 
 #include "matview_refresh.h"
 
-/* What one multi-insert takes at most, as in COPY */
-#define MAX_BATCH_ROWS	1000
-#define MAX_BATCH_BYTES	65535
+PG_FUNCTION_INFO_V1(mvr_log_rows);
 
 /* Trimming pays from so many rows, or from half of the log */
 #define TRIM_MIN_ROWS	1000
-
-/* Rows collected for one multi-insert */
-struct MvrLogBatch
-{
-	MemoryContext context;		/* of the rows; emptied with the batch */
-	TupleDesc	desc;			/* a copy without reference count */
-	TupleTableSlot *slots[MAX_BATCH_ROWS];
-	int			nslots;			/* made so far */
-	int			nrows;
-	Size		nbytes;
-};
 
 /* ----------
  * Columns
@@ -150,6 +138,8 @@ build_log_desc(Relation base, Bitmapset *columns)
 	TupleDescInitEntry(desc, MVR_LOG_XID, "xid", XID8OID, -1, 0);
 	TupleDescInitEntry(desc, MVR_LOG_CID, "cid", CIDOID, -1, 0);
 	TupleDescInitEntry(desc, MVR_LOG_WEIGHT, "weight", INT4OID, -1, 0);
+	TupleDescInitEntry(desc, MVR_LOG_PACK, "pack", BYTEAOID, -1, 0);
+	TupleDescAttr(desc, MVR_LOG_PACK - 1)->attstorage = TYPSTORAGE_PLAIN;
 	while ((attnum = bms_next_member(columns, attnum)) >= 0)
 		init_data_column(desc, ++attno,
 						 TupleDescAttr(RelationGetDescr(base), attnum - 1));
@@ -167,7 +157,7 @@ build_log_options(void)
 {
 	static const char *const settings[][2] = {
 		{"autovacuum_vacuum_scale_factor", "0"},
-		{"autovacuum_vacuum_threshold", "10000"},
+		{"autovacuum_vacuum_threshold", "1000"},
 		{"autovacuum_vacuum_insert_threshold", "-1"},
 		{"autovacuum_analyze_threshold", "2147483647"}
 	};
@@ -368,167 +358,6 @@ mvr_change_log_drop(Oid base)
 }
 
 /* ----------
- * Appending
- * ----------
- */
-
-/*
- * Prepare to append rows; "source" says for each column of the log where in
- * the rows its value stands, or 0.  The log is open with RowExclusiveLock.  What
- * live views need of the rows is put aside for them.
- *
- * nrows is about how many rows will come; one goes straight into the heap.
- */
-void
-mvr_change_log_begin_append(MvrLogWriter *writer, const MvrBase *base, Relation log,
-							const AttrNumber *source, int64 nrows)
-{
-	int			natts = RelationGetDescr(log)->natts;
-
-	writer->log = log;
-	writer->is_logged = base->row.is_logged;
-	writer->pending = mvr_pending_begin_put(base);
-	writer->source = source;
-	writer->cid = GetCurrentCommandId(true);
-	writer->values = palloc0(sizeof(Datum) * natts);
-	writer->nulls = palloc(sizeof(bool) * natts);
-	writer->last = 0;
-	for (int i = 0; i < natts; i++)
-	{
-		writer->nulls[i] = (i >= MVR_LOG_FIXED);
-		writer->last = Max(writer->last, source[i]);
-	}
-	writer->values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
-	writer->batch = NULL;
-	writer->has_appended = false;
-	if (nrows > 1 && writer->is_logged)
-	{
-		writer->batch = palloc(sizeof(MvrLogBatch));
-		writer->batch->context = AllocSetContextCreate(CurrentMemoryContext,
-													   "change log batch",
-													   ALLOCSET_DEFAULT_SIZES);
-		writer->batch->desc = CreateTupleDescCopy(RelationGetDescr(log));
-		writer->batch->nslots = writer->batch->nrows = 0;
-		writer->batch->nbytes = 0;
-	}
-}
-
-static void
-flush_batch(MvrLogWriter *writer)
-{
-	MvrLogBatch *batch = writer->batch;
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
-
-	heap_multi_insert(writer->log, batch->slots, batch->nrows, writer->cid, 0, NULL);
-	MemoryContextSwitchTo(old);
-	for (int i = 0; i < batch->nrows; i++)
-		ExecClearTuple(batch->slots[i]);
-	MemoryContextReset(batch->context);
-	batch->nrows = 0;
-	batch->nbytes = 0;
-}
-
-static void
-add_to_batch(MvrLogWriter *writer)
-{
-	MvrLogBatch *batch = writer->batch;
-	MemoryContext old;
-	HeapTuple	tuple;
-
-	if (batch->nrows == batch->nslots)
-	{
-		/* the caller's context may not live as long as the batch */
-		old = MemoryContextSwitchTo(GetMemoryChunkContext(batch));
-		batch->slots[batch->nslots++] = MakeSingleTupleTableSlot(batch->desc,
-																 &TTSOpsHeapTuple);
-		MemoryContextSwitchTo(old);
-	}
-	old = MemoryContextSwitchTo(batch->context);
-	tuple = heap_form_tuple(batch->desc, writer->values, writer->nulls);
-	ExecStoreHeapTuple(tuple, batch->slots[batch->nrows++], true);
-	MemoryContextSwitchTo(old);
-	batch->nbytes += tuple->t_len;
-	if (batch->nrows == MAX_BATCH_ROWS || batch->nbytes > MAX_BATCH_BYTES)
-		flush_batch(writer);
-}
-
-/* Append one row of the base table, +1 if it appeared and -1 if it went */
-void
-mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
-{
-	int			natts = RelationGetDescr(writer->log)->natts;
-	HeapTuple	tuple;
-
-	writer->has_appended = true;
-	if (writer->last > 0)
-		slot_getsomeattrs(row, writer->last);
-	for (int i = MVR_LOG_FIXED; i < natts; i++)
-	{
-		int			from = writer->source[i] - 1;
-
-		if (from < 0)
-			continue;
-		writer->values[i] = row->tts_values[from];
-		writer->nulls[i] = row->tts_isnull[from];
-	}
-	writer->values[MVR_LOG_WEIGHT - 1] = Int32GetDatum(weight);
-	foreach_ptr(MvrPending, pending, writer->pending)
-		mvr_pending_put(pending, writer->cid, writer->values, writer->nulls, weight);
-	if (!writer->is_logged)
-		return;
-	if (writer->batch)
-	{
-		add_to_batch(writer);
-		return;
-	}
-	tuple = heap_form_tuple(RelationGetDescr(writer->log), writer->values,
-							writer->nulls);
-	heap_insert(writer->log, tuple, writer->cid, HEAP_INSERT_NO_LOGICAL, NULL);
-	heap_freetuple(tuple);
-}
-
-void
-mvr_change_log_end_append(MvrLogWriter *writer)
-{
-	MvrLogBatch *batch = writer->batch;
-
-	if (batch)
-	{
-		if (batch->nrows > 0)
-			flush_batch(writer);
-		for (int i = 0; i < batch->nslots; i++)
-			ExecDropSingleTupleTableSlot(batch->slots[i]);
-		MemoryContextDelete(batch->context);
-		pfree(batch);
-	}
-	pfree(writer->values);
-	pfree(writer->nulls);
-}
-
-/* Append a rebuild mark, if there still is such a log that is written to */
-void
-mvr_change_log_append_mark(const MvrBase *base)
-{
-	MvrBase		marked = *base;
-	Relation	rel;
-	AttrNumber *nothing;
-	MvrLogWriter writer;
-
-	mvr_pending_mark_all(base);
-	rel = base->row.is_logged ? try_table_open(base->row.log, RowExclusiveLock) : NULL;
-	if (rel == NULL)
-		return;
-	marked.views = NIL;
-	nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(rel)->natts);
-	mvr_change_log_begin_append(&writer, &marked, rel, nothing, 1);
-	mvr_change_log_append(&writer, NULL, 0);
-	mvr_change_log_end_append(&writer);
-	pfree(nothing);
-	table_close(rel, NoLock);
-}
-
-/* ----------
  * Reading
  * ----------
  */
@@ -538,6 +367,8 @@ typedef struct LogScan
 {
 	TableScanDesc scan;
 	TupleTableSlot *slot;		/* the row */
+	MvrPackReader *reader;		/* of the pack in it */
+	TupleTableSlot *unpacked;	/* a row of that */
 	List	   *frontiers;		/* of MvrFrontier */
 	FullTransactionId xid;		/* who wrote the row */
 	CommandId	cid;
@@ -551,6 +382,8 @@ begin_log_scan(LogScan *scan, Relation log, List *frontiers, Snapshot snapshot)
 	memset(scan, 0, sizeof(*scan));
 	scan->scan = table_beginscan(log, snapshot, 0, NULL);
 	scan->slot = table_slot_create(log, NULL);
+	scan->reader = mvr_pack_begin_read(RelationGetDescr(log));
+	scan->unpacked = MakeSingleTupleTableSlot(RelationGetDescr(log), &TTSOpsVirtual);
 	scan->frontiers = frontiers;
 	scan->xid = InvalidFullTransactionId;
 }
@@ -602,9 +435,58 @@ fetch_new_row(LogScan *scan)
 	return false;
 }
 
+/* The pack in the row, or NULL */
+static bytea *
+get_pack(LogScan *scan)
+{
+	bool		isnull;
+	Datum		pack = slot_getattr(scan->slot, MVR_LOG_PACK, &isnull);
+
+	return isnull ? NULL : DatumGetByteaPP(pack);
+}
+
+/* Go to the next row of the pack, if one is open */
+static bool
+unpack_row(LogScan *scan)
+{
+	TupleTableSlot *row = scan->unpacked;
+	int			weight;
+
+	ExecClearTuple(row);
+	if (!mvr_pack_next(scan->reader, row->tts_values + MVR_LOG_FIXED,
+					   row->tts_isnull + MVR_LOG_FIXED, &weight))
+		return false;
+	memset(row->tts_isnull, false, MVR_LOG_FIXED);
+	row->tts_values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(scan->xid);
+	row->tts_values[MVR_LOG_CID - 1] = CommandIdGetDatum(scan->cid);
+	row->tts_values[MVR_LOG_WEIGHT - 1] = Int32GetDatum(weight);
+	row->tts_isnull[MVR_LOG_PACK - 1] = true;
+	ExecStoreVirtualTuple(row);
+	return true;
+}
+
+/* Go to the next row that is not covered, packed or not; NULL at the end */
+static TupleTableSlot *
+fetch_new_unpacked(LogScan *scan)
+{
+	bytea	   *pack;
+
+	while (!unpack_row(scan))
+	{
+		if (!fetch_new_row(scan))
+			return NULL;
+		pack = get_pack(scan);
+		if (pack == NULL)
+			return scan->slot;
+		mvr_pack_open(scan->reader, pack);
+	}
+	return scan->unpacked;
+}
+
 static void
 end_log_scan(LogScan *scan)
 {
+	ExecDropSingleTupleTableSlot(scan->unpacked);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	table_endscan(scan->scan);
 }
@@ -733,15 +615,16 @@ collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 		delta->desc->natts - 1;
 	bool		marked = false;
 	bool		isnull;
+	TupleTableSlot *row;
 
-	while (!marked && fetch_new_row(scan))
+	while ((row = fetch_new_unpacked(scan)) != NULL)
 	{
-		marked = DatumGetInt32(slot_getattr(scan->slot, MVR_LOG_WEIGHT, &isnull)) == 0;
+		marked = DatumGetInt32(slot_getattr(row, MVR_LOG_WEIGHT, &isnull)) == 0;
 		if (marked)
 			break;
 		ExecClearTuple(out);
 		for (int i = 0; i < delta->desc->natts; i++)
-			out->tts_values[i] = slot_getattr(scan->slot, map[i], &out->tts_isnull[i]);
+			out->tts_values[i] = slot_getattr(row, map[i], &out->tts_isnull[i]);
 		delta->nread++;
 		if (is_wider)
 			put_unless_undone(delta, out, last);
@@ -879,7 +762,11 @@ mvr_change_log_count(Oid log, const MvrFrontier *frontier)
 	begin_log_scan(&scan, rel, list_make1(unconstify(MvrFrontier *, frontier)),
 				   GetActiveSnapshot());
 	while (fetch_new_row(&scan))
-		count++;
+	{
+		bytea	   *pack = get_pack(&scan);
+
+		count += pack ? mvr_pack_count(pack) : 1;
+	}
 	end_log_scan(&scan);
 	table_close(rel, AccessShareLock);
 	return count;
@@ -901,6 +788,37 @@ mvr_change_log_measure(Oid log, const MvrFrontier *frontier)
 	end_log_scan(&scan);
 	table_close(rel, AccessShareLock);
 	return bytes;
+}
+
+/*
+ * SQL: matview.log_rows(NULL::matview.log_<oid>), what a change log holds, for
+ * those who want to look into one
+ */
+Datum
+mvr_log_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			relid = get_typ_typrelid(get_fn_expr_argtype(fcinfo->flinfo, 0));
+	MvrFrontier nothing = {0};
+	Relation	log;
+	LogScan		scan;
+	TupleTableSlot *row;
+
+	if (!OidIsValid(relid) || get_attnum(relid, "pack") != MVR_LOG_PACK ||
+		get_rel_namespace(relid) != mvr_catalog_get_namespace())
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("argument is not of the row type of a change log"),
+				errdetail("A change log is a table of schema matview."),
+				errhint("The table matview.change_logs has the change logs."));
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	log = table_open(relid, AccessShareLock);
+	begin_log_scan(&scan, log, list_make1(&nothing), GetActiveSnapshot());
+	while ((row = fetch_new_unpacked(&scan)) != NULL)
+		tuplestore_puttupleslot(result->setResult, row);
+	end_log_scan(&scan);
+	table_close(log, AccessShareLock);
+	return (Datum) 0;
 }
 
 /* ----------

@@ -63,7 +63,7 @@ begin_log(MvrHeap *heap)
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
 	heap->log = palloc0(sizeof(MvrLogWriter));
-	mvr_change_log_begin_append(heap->log, base, log, source, 2);
+	mvr_log_writer_begin(heap->log, base, log, source, 2);
 	heap->gone = table_slot_create(heap->rel, NULL);
 }
 
@@ -72,7 +72,7 @@ end_log(MvrHeap *heap)
 {
 	Relation	log = heap->log->log;
 
-	mvr_change_log_end_append(heap->log);
+	mvr_log_writer_end(heap->log);
 	table_close(log, NoLock);
 	ExecDropSingleTupleTableSlot(heap->gone);
 }
@@ -85,7 +85,7 @@ log_gone(MvrHeap *heap, ItemPointer tid)
 	if (!table_tuple_fetch_row_version(heap->rel, tid, SnapshotSelf, heap->gone))
 		elog(ERROR, "row to log of materialized view \"%s\" not found",
 			 RelationGetRelationName(heap->rel));
-	mvr_change_log_append(heap->log, heap->gone, -1);
+	mvr_log_writer_append(heap->log, heap->gone, -1);
 	ExecClearTuple(heap->gone);
 }
 
@@ -254,7 +254,7 @@ mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot)
 												 false, 0));
 	ResetPerTupleExprContext(heap->estate);
 	if (heap->log)
-		mvr_change_log_append(heap->log, slot, 1);
+		mvr_log_writer_append(heap->log, slot, 1);
 	heap->inserted++;
 }
 
@@ -272,7 +272,7 @@ mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot)
 												 true, which));
 	ResetPerTupleExprContext(heap->estate);
 	if (heap->log)
-		mvr_change_log_append(heap->log, slot, 1);
+		mvr_log_writer_append(heap->log, slot, 1);
 	heap->updated++;
 }
 

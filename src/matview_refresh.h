@@ -372,7 +372,8 @@ extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 #define MVR_LOG_XID			1	/* xid8: the writer's top-level transaction */
 #define MVR_LOG_CID			2	/* cid: its command */
 #define MVR_LOG_WEIGHT		3	/* int4: +1, -1; 0 is a rebuild mark */
-#define MVR_LOG_FIXED		3
+#define MVR_LOG_PACK		4	/* bytea: or many rows, see pack.c */
+#define MVR_LOG_FIXED		4
 
 /* The changes of one base table, or of one stage, that are new to one view */
 typedef struct MvrDelta
@@ -445,13 +446,29 @@ extern bool mvr_pending_take(MvrDelta *delta, Oid view);
 extern void mvr_pending_forget(Oid view);
 
 /* ----------
- * change_log.c, on
+ * pack.c: many rows of a change log in one
  * ----------
  */
+typedef struct MvrPack MvrPack;
+typedef struct MvrPackReader MvrPackReader;
 
-/* Appends rows to a log; for trigger.c, private otherwise */
-typedef struct MvrLogBatch MvrLogBatch;
+extern MvrPack *mvr_pack_begin(TupleDesc log);
+extern void mvr_pack_clear(MvrPack *pack);
+extern Size mvr_pack_measure(MvrPack *pack, const Datum *values, const bool *nulls);
+extern bool mvr_pack_has_room(const MvrPack *pack, Size size);
+extern void mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls,
+						 int weight);
+extern bytea *mvr_pack_get(MvrPack *pack);
+extern MvrPackReader *mvr_pack_begin_read(TupleDesc log);
+extern void mvr_pack_open(MvrPackReader *reader, bytea *pack);
+extern bool mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls,
+						  int *weight);
+extern int64 mvr_pack_count(bytea *pack);
 
+/* ----------
+ * log_writer.c: append to a change log
+ * ----------
+ */
 typedef struct MvrLogWriter
 {
 	Relation	log;
@@ -463,21 +480,26 @@ typedef struct MvrLogWriter
 	CommandId	cid;
 	Datum	   *values;			/* a row of the log */
 	bool	   *nulls;
-	MvrLogBatch *batch;			/* NULL: insert row by row */
+	MvrPack    *pack;			/* NULL: row by row */
 } MvrLogWriter;
 
+extern void mvr_log_writer_begin(MvrLogWriter *writer, const MvrBase *base,
+								 Relation log, const AttrNumber *source,
+								 int64 nrows);
+extern void mvr_log_writer_append(MvrLogWriter *writer, TupleTableSlot *row,
+								  int weight);
+extern void mvr_log_writer_end(MvrLogWriter *writer);
+extern void mvr_log_writer_append_mark(const MvrBase *base);
+
+/* ----------
+ * change_log.c, on
+ * ----------
+ */
 extern Oid	mvr_change_log_ensure(Relation base, Bitmapset *columns, bool is_logged);
 extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
 extern bool mvr_change_log_can_hold(Form_pg_attribute log,
 									Form_pg_attribute base);
-extern void mvr_change_log_begin_append(MvrLogWriter *writer,
-										const MvrBase *base, Relation log,
-										const AttrNumber *source, int64 nrows);
-extern void mvr_change_log_append(MvrLogWriter *writer, TupleTableSlot *row,
-								  int weight);
-extern void mvr_change_log_end_append(MvrLogWriter *writer);
-extern void mvr_change_log_append_mark(const MvrBase *base);
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);

@@ -215,9 +215,9 @@ append_row(MvrLogWriter *writer, TupleTableSlot *old, TupleTableSlot *new)
 	if (old && new && is_same_row(writer, old, new))
 		return;
 	if (old)
-		mvr_change_log_append(writer, old, -1);
+		mvr_log_writer_append(writer, old, -1);
 	if (new)
-		mvr_change_log_append(writer, new, 1);
+		mvr_log_writer_append(writer, new, 1);
 }
 
 /* Next row of a transition table, NULL at the end or if there is none */
@@ -316,11 +316,10 @@ capture_rows(TriggerData *trigger, const MvrBase *base, Oid log_oid)
 	log = try_table_open(log_oid, RowExclusiveLock);
 	if (log == NULL)
 		return;
-	mvr_change_log_begin_append(&writer, base, log,
-								mvr_trigger_get_map(trigger->tg_relation, log, base->base),
-								nrows);
+	mvr_log_writer_begin(&writer, base, log,
+						 mvr_trigger_get_map(trigger->tg_relation, log, base->base), nrows);
 	append_event(&writer, trigger);
-	mvr_change_log_end_append(&writer);
+	mvr_log_writer_end(&writer);
 	if (writer.has_appended)
 		mvr_wake_note_captured(base->base);
 	table_close(log, NoLock);
@@ -344,7 +343,7 @@ mvr_capture(PG_FUNCTION_ARGS)
 		mvr_pending_begin_statement(base);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		mvr_change_log_append_mark(mvr_live_get_base(base));
+		mvr_log_writer_append_mark(mvr_live_get_base(base));
 		mvr_wake_note_captured(base);
 		mvr_pending_end_statement(base);
 	}

@@ -1,0 +1,249 @@
+/*
+ * pack.c
+ *		Many rows of a change log in one.
+ *
+ * What a statement changes is mostly small rows, and a row of a heap has more
+ * header than they have data.  So they are packed, up to about a page of them in
+ * one value of type bytea, which is written, read and deleted as one row.
+ *
+ * A pack is
+ *	uint32	how many rows
+ *	uint16	how many columns the log had, without the fixed ones
+ *	then for each row
+ *	uint16	length of its data, with the highest bit set if it has NULLs
+ *	int8	weight
+ *	bytes	its NULLs, a bit for each column, if there are any
+ *	bytes	its data, as in a heap
+ *
+ * The log may have got columns since, or lost some: they are read as from a row
+ * of a heap that is older than that.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/tupmacs.h"
+
+#include "matview_refresh.h"
+
+/* All of it must fit on a page, with the rest of the log row */
+#define PACK_SIZE		7900
+
+/* A row with more data than this stands alone; fits into 15 bits */
+#define MAX_ROW			1000
+
+#define HAS_NULLS		0x8000
+#define HEADER_SIZE		(sizeof(uint32) + sizeof(uint16))
+#define ROW_HEADER_SIZE (sizeof(uint16) + 1)
+
+struct MvrPack
+{
+	TupleDesc	desc;			/* of the log, without the fixed columns */
+	uint32		nrows;
+	Size		used;
+	char		data[PACK_SIZE];
+	uint64		room[MAX_ROW / sizeof(uint64)];	/* for one row, aligned */
+};
+
+struct MvrPackReader
+{
+	TupleDesc	desc;			/* likewise, as it is now */
+	const char *next;
+	uint32		left;			/* rows that have not been read */
+	uint16		natts;
+	HeapTuple	tuple;			/* room for one row */
+};
+
+/* The columns of a log that come from the base table */
+static TupleDesc
+build_data_desc(TupleDesc log)
+{
+	TupleDesc	desc = CreateTemplateTupleDesc(log->natts - MVR_LOG_FIXED);
+
+	for (int i = 1; i <= desc->natts; i++)
+		TupleDescCopyEntry(desc, i, log, MVR_LOG_FIXED + i);
+	TupleDescFinalize(desc);
+	return desc;
+}
+
+/* ----------
+ * Writing
+ * ----------
+ */
+
+MvrPack *
+mvr_pack_begin(TupleDesc log)
+{
+	MvrPack    *pack = palloc(sizeof(MvrPack));
+
+	pack->desc = build_data_desc(log);
+	mvr_pack_clear(pack);
+	return pack;
+}
+
+void
+mvr_pack_clear(MvrPack *pack)
+{
+	uint16		natts = pack->desc->natts;
+
+	pack->nrows = 0;
+	memcpy(pack->data + sizeof(uint32), &natts, sizeof(natts));
+	pack->used = HEADER_SIZE;
+}
+
+static bool
+has_external(TupleDesc desc, const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attlen == -1 && !nulls[i] &&
+			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+			return true;
+	return false;
+}
+
+static bool
+has_nulls(TupleDesc desc, const bool *nulls)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (nulls[i])
+			return true;
+	return false;
+}
+
+/*
+ * How many bytes a row takes, given its values without those of the fixed
+ * columns; 0 if it must stand alone.
+ */
+Size
+mvr_pack_measure(MvrPack *pack, const Datum *values, const bool *nulls)
+{
+	Size		length;
+
+	if (has_external(pack->desc, values, nulls))
+		return 0;
+	length = heap_compute_data_size(pack->desc, unconstify(Datum *, values),
+									unconstify(bool *, nulls));
+	if (length > MAX_ROW)
+		return 0;
+	return ROW_HEADER_SIZE + BITMAPLEN(pack->desc->natts) + length;
+}
+
+bool
+mvr_pack_has_room(const MvrPack *pack, Size size)
+{
+	return pack->used + size <= PACK_SIZE;
+}
+
+/* Put a row that has been measured, and for which there is room */
+void
+mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
+{
+	Datum	   *v = unconstify(Datum *, values);
+	bool	   *n = unconstify(bool *, nulls);
+	uint16		length = heap_compute_data_size(pack->desc, v, n);
+	bool		with_nulls = has_nulls(pack->desc, nulls);
+	uint16		stored = with_nulls ? length | HAS_NULLS : length;
+	char	   *to = pack->data + pack->used;
+	bits8	   *bitmap = NULL;
+	uint16		infomask = 0;
+
+	memcpy(to, &stored, sizeof(stored));
+	to[sizeof(stored)] = (char) weight;
+	to += ROW_HEADER_SIZE;
+	if (with_nulls)
+	{
+		bitmap = (bits8 *) to;
+		to += BITMAPLEN(pack->desc->natts);
+	}
+	heap_fill_tuple(pack->desc, v, n, (char *) pack->room, length, &infomask, bitmap);
+	memcpy(to, pack->room, length);
+	pack->used = to + length - pack->data;
+	pack->nrows++;
+}
+
+/* The pack as a value; NULL if it has no rows */
+bytea *
+mvr_pack_get(MvrPack *pack)
+{
+	bytea	   *result;
+
+	if (pack->nrows == 0)
+		return NULL;
+	memcpy(pack->data, &pack->nrows, sizeof(uint32));
+	result = palloc(VARHDRSZ + pack->used);
+	SET_VARSIZE(result, VARHDRSZ + pack->used);
+	memcpy(VARDATA(result), pack->data, pack->used);
+	return result;
+}
+
+/* ----------
+ * Reading
+ * ----------
+ */
+
+MvrPackReader *
+mvr_pack_begin_read(TupleDesc log)
+{
+	MvrPackReader *reader = palloc0(sizeof(MvrPackReader));
+	Size		size = HEAPTUPLESIZE + MAXALIGN(SizeofHeapTupleHeader +
+												BITMAPLEN(MaxTupleAttributeNumber)) + MAX_ROW;
+
+	reader->desc = build_data_desc(log);
+	reader->tuple = palloc0(size);
+	reader->tuple->t_data = (HeapTupleHeader) ((char *) reader->tuple + HEAPTUPLESIZE);
+	return reader;
+}
+
+/* Begin with a pack, which must stay where it is */
+void
+mvr_pack_open(MvrPackReader *reader, bytea *pack)
+{
+	const char *from = VARDATA_ANY(pack);
+
+	memcpy(&reader->left, from, sizeof(uint32));
+	memcpy(&reader->natts, from + sizeof(uint32), sizeof(uint16));
+	reader->next = from + HEADER_SIZE;
+}
+
+/*
+ * The next row: the values of the columns that are not fixed, which hold until
+ * the next call, and the weight.  False if there is none.
+ */
+bool
+mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls, int *weight)
+{
+	HeapTupleHeader header = reader->tuple->t_data;
+	uint16		length;
+	bool		with_nulls;
+	int			nbitmap;
+
+	if (reader->left == 0)
+		return false;
+	reader->left--;
+	memcpy(&length, reader->next, sizeof(length));
+	*weight = (signed char) reader->next[sizeof(length)];
+	reader->next += ROW_HEADER_SIZE;
+	with_nulls = (length & HAS_NULLS) != 0;
+	length &= ~HAS_NULLS;
+	nbitmap = with_nulls ? BITMAPLEN(reader->natts) : 0;
+
+	header->t_infomask = with_nulls ? HEAP_HASNULL : 0;
+	header->t_infomask2 = 0;
+	HeapTupleHeaderSetNatts(header, reader->natts);
+	header->t_hoff = MAXALIGN(SizeofHeapTupleHeader + nbitmap);
+	memcpy(header->t_bits, reader->next, nbitmap);
+	memcpy((char *) header + header->t_hoff, reader->next + nbitmap, length);
+	reader->tuple->t_len = header->t_hoff + length;
+	reader->next += nbitmap + length;
+	heap_deform_tuple(reader->tuple, reader->desc, values, nulls);
+	return true;
+}
+
+/* How many rows a pack has */
+int64
+mvr_pack_count(bytea *pack)
+{
+	uint32		nrows;
+
+	memcpy(&nrows, VARDATA_ANY(pack), sizeof(nrows));
+	return nrows;
+}
