@@ -127,6 +127,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 	mvr_policy_adopt();
 	foreach(lc, relations)
 		mvr_policy_follow_refresh(lfirst_oid(lc));
+	mvr_in_transaction_check();
 	PG_RETURN_NULL();
 }
 

@@ -310,45 +310,42 @@ compare_bases(const ListCell *a, const ListCell *b)
 	return left < right ? -1 : left > right ? 1 : 0;
 }
 
+/* Take, or let go of, an object lock */
 static void
-lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
+lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode, bool release)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, sub);
-	(void) LockAcquire(&tag, mode, false, false);
+	if (release)
+		(void) LockRelease(&tag, mode, false);
+	else
+		(void) LockAcquire(&tag, mode, false, false);
 }
 
 /* Keep out all who maintain the view */
 static void
 lock_alone(const Kept *kept)
 {
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, ExclusiveLock);
+	lock_object(RelationRelationId, kept->view, LOCK_VIEW, ExclusiveLock, false);
 }
 
-/* Keep out all but those who have written the same base table, and no other */
+/*
+ * Keep out all but those who have written the same base table, and no other.
+ * Before anything is written that can be undone, to lock the view alone.
+ */
 static void
-lock_beside(const Kept *kept, Oid changed)
+lock_beside(const Kept *kept, Oid changed, bool release)
 {
 	List	   *sources = list_copy(kept->tracked->sources);
 
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
+	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock, release);
 	if (list_length(sources) == 1)
 		return;
 	list_sort(sources, compare_bases);
 	foreach_ptr(MvrSource, source, sources)
 		lock_object(source->base, kept->view, LOCK_BASE,
-					source->base == changed ? RowExclusiveLock : ShareLock);
-}
-
-/* Nothing has been written yet: let go, to lock the view alone instead */
-static void
-unlock_beside(const Kept *kept)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, kept->view, LOCK_VIEW);
-	(void) LockRelease(&tag, RowExclusiveLock, false);
+					source->base == changed ? RowExclusiveLock : ShareLock, release);
 }
 
 typedef struct CountContext
@@ -435,17 +432,18 @@ apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 {
 	MvrKeyLock	lock;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
+	MvrDelta   *delta = linitial(deltas);
 
-	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
+	if (delta->nrows > MANY_CHANGES)
 		return false;
-	lock_beside(kept, ((MvrDelta *) linitial(deltas))->base);
+	lock_beside(kept, delta->base, false);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
 	apply->lock = &lock;
 	mvr_key_lock_push_snapshot(is_latest);
 	*reason = mvr_apply_deltas(apply, deltas);
 	PopActiveSnapshot();
 	if (lock.is_full)
-		unlock_beside(kept);
+		lock_beside(kept, delta->base, true);
 	return !lock.is_full;
 }
 
@@ -638,9 +636,13 @@ end_statement(void)
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
 {
-	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) &&
-		mvr_pending_is_any())
-		maintain_views(true);
+	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
+		!mvr_pending_is_any())
+		return;
+	/* catalogs are written with some snapshot active */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	maintain_views(true);
+	PopActiveSnapshot();
 }
 
 /* Call it once, when the library is loaded */

@@ -570,6 +570,7 @@ run_rebuild(Refresh *refresh, bool wait)
 	}
 	refresh->mode = wait ? "full" : "concurrent";
 	refresh->inserted = context.nrows;
+	mvr_pending_mark_all(mvr_live_get_base(refresh->view_oid));
 	CommandCounterIncrement();
 	return true;
 }
@@ -827,6 +828,8 @@ run_refreshes(List *refreshes, bool is_latest)
 	PopActiveSnapshot();
 	foreach_ptr(Refresh, one, refreshes)
 		relation_close(one->view, NoLock);
+	if (mvr_pending_statement_hook)
+		mvr_pending_statement_hook();
 }
 
 /*

@@ -287,8 +287,6 @@ count_rows(TriggerData *trigger)
 		count += tuplestore_tuple_count(trigger->tg_oldtable);
 	if (trigger->tg_newtable)
 		count += tuplestore_tuple_count(trigger->tg_newtable);
-	if (trigger->tg_oldtable && trigger->tg_newtable && count == 2)
-		return 1;				/* one row updated: no batch for the two */
 	return count;
 }
 
