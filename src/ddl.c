@@ -126,8 +126,10 @@ mvr_note_command(PG_FUNCTION_ARGS)
 	}
 	mvr_policy_adopt();
 	foreach(lc, relations)
+	{
 		mvr_policy_follow_refresh(lfirst_oid(lc));
-	mvr_in_transaction_check();
+		mvr_in_transaction_check(lfirst_oid(lc), false);
+	}
 	PG_RETURN_NULL();
 }
 
@@ -173,11 +175,42 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/*
+ * The relation that a command is about whose rows no trigger tells of; false if
+ * there are none.  InvalidOid if it can be any.
+ */
+static bool
+find_target(Node *command, Oid *relid)
+{
+	RangeVar   *name = NULL;
+
+	*relid = InvalidOid;
+	if (IsA(command, CreateStmt))
+	{
+		CreateStmt *create = (CreateStmt *) command;
+
+		if (create->partbound == NULL && create->inhRelations == NIL)
+			return false;
+		name = create->relation;
+	}
+	else if (IsA(command, AlterTableStmt))
+		name = ((AlterTableStmt *) command)->relation;
+	if (name == NULL)
+		return true;
+	*relid = RangeVarGetRelid(name, NoLock, true);
+	return OidIsValid(*relid);
+}
+
 /* Event trigger on ddl_command_end of what can change the contents of live views */
 Datum
 mvr_recompute_live(PG_FUNCTION_ARGS)
 {
+	Node	   *command;
+	Oid			relid;
+
 	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
-	mvr_in_transaction_check();
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (find_target(command, &relid))
+		mvr_in_transaction_check(relid, IsA(command, DropStmt));
 	PG_RETURN_NULL();
 }

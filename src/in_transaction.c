@@ -47,6 +47,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
@@ -690,16 +691,39 @@ has_fault(Oid view)
 	return result;
 }
 
+/* Is one of the two tables above the other, or the same? */
+static bool
+is_related(Oid a, Oid b)
+{
+	return list_member_oid(find_all_inheritors(a, NoLock, NULL), b) ||
+		list_member_oid(find_all_inheritors(b, NoLock, NULL), a);
+}
+
+/* Can a command about a relation, or one that is gone, have changed a view? */
+static bool
+is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (is_gone ? has_subclass(source->base) :
+			!OidIsValid(relid) || is_related(source->base, relid))
+			return true;
+	}
+	return false;
+}
+
 /*
- * A command has changed tables by other means than rows.  Live views that do
- * not fit any more are recomputed by this transaction.
+ * A command has changed what queries give by other means than rows: about one
+ * relation, one that is gone, or (InvalidOid) anything.  Live views that do not fit any more are
+ * recomputed by this transaction.  To find out locks what they read; so other
+ * views are left alone.
  */
 void
-mvr_in_transaction_check(void)
+mvr_in_transaction_check(Oid relid, bool is_gone)
 {
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (has_fault(tracked->view))
+		if (is_concerned(tracked, relid, is_gone) && has_fault(tracked->view))
 			mark_live(tracked);
 	}
 	if (mvr_pending_is_any())

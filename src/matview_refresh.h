@@ -1105,7 +1105,7 @@ extern void mvr_refresh_live(Oid view, bool is_latest);
 extern void mvr_in_transaction_init(void);
 extern void mvr_in_transaction_start(Oid view, char live);
 extern void mvr_in_transaction_stop(Oid view);
-extern void mvr_in_transaction_check(void);
+extern void mvr_in_transaction_check(Oid relid, bool is_gone);
 extern void mvr_in_transaction_note_refresh(Oid view);
 
 /* ----------
