@@ -143,12 +143,11 @@ ensure_slot(Oid database)
 	return slot;
 }
 
+/* Unless a scheduler is there, which a launcher before us may have started */
 static void
-free_slot(Oid database)
+free_slot(MvrDatabase *slot)
 {
-	MvrDatabase *slot = mvr_shared_lookup_database(database);
-
-	if (slot == NULL || mvr_shared_is_held(slot))
+	if (slot == NULL || slot->scheduler != 0 || mvr_shared_is_held(slot))
 		return;
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	slot->database = InvalidOid;
@@ -177,7 +176,7 @@ note_end(Database *db, TimestampTz now)
 	if (db->is_absent || !db->is_listed)
 	{
 		db->failures = 0;
-		free_slot(db->oid);
+		free_slot(slot);
 	}
 }
 
@@ -275,6 +274,7 @@ note_ends(TimestampTz now)
 	}
 }
 
+/* Forget those that have gone, and free slots that nobody uses any more */
 static void
 forget_databases(void)
 {
@@ -286,14 +286,18 @@ forget_databases(void)
 		if (db->is_listed || db->handle)
 			kept = lappend(kept, db);
 		else
-		{
-			free_slot(db->oid);
 			pfree(db);
-		}
 	}
 	list_free(databases);
 	databases = kept;
 	MemoryContextSwitchTo(old);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		Oid			oid = mvr_databases[i].database;
+
+		if (OidIsValid(oid) && lookup(oid) == NULL)
+			free_slot(&mvr_databases[i]);
+	}
 }
 
 /* ----------
@@ -325,6 +329,21 @@ take_notes(void)
 	}
 }
 
+/* Times were set by a clock that has been put back */
+static void
+notice_clock(TimestampTz now)
+{
+	static TimestampTz last = 0;
+
+	if (now < last)
+	{
+		list_at = 0;
+		foreach_ptr(Database, db, databases)
+			db->retry_at = 0;
+	}
+	last = now;
+}
+
 static void
 leave(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 {
@@ -352,8 +371,9 @@ mvr_launcher_main(pg_attribute_unused() Datum arg)
 		TimestampTz next;
 
 		MemoryContextSwitchTo(context);
+		notice_clock(now);
 		take_notes();
-		if (list_at <= now || list_at > now + 2 * LIST_INTERVAL)
+		if (list_at <= now)
 			list_databases(now);
 		note_ends(now);
 		forget_databases();

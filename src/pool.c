@@ -233,6 +233,9 @@ mvr_pool_start(int needed, TimestampTz now)
 			break;
 		}
 		note_slots(false, now);
+		/* of one that has left the slot, but not yet ended */
+		if (handles[slot])
+			pfree(handles[slot]);
 		handles[slot] = handle;
 	}
 	mvr_pool_set_starving(me, starves);

@@ -137,8 +137,8 @@ static void
 set_due(View *view, TimestampTz now)
 {
 	/* the clock has been put back */
-	if (view->run.started > now)
-		view->run.started = now;
+	view->run.started = Min(view->run.started, now);
+	view->run.finished = Min(view->run.finished, now);
 	if (view->run.failures > 0 && view->run.retry_at > now + (int64) mvr_max_retry_delay * 1000)
 		view->run.retry_at = now + (int64) mvr_max_retry_delay * 1000;
 

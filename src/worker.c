@@ -468,6 +468,8 @@ wait_for_work(void)
 		MvrWorkerState state = ((volatile MvrWorker *) me)->state;
 
 		pg_read_barrier();
+		/* the clock may have been put back */
+		since = Min(since, GetCurrentTimestamp());
 		if (state == MVR_WORKER_BUSY)
 			return;
 		if (state == MVR_WORKER_IDLE && should_go(since))
