@@ -27,7 +27,9 @@
  * (4) A view that reads materialized views waits for those that are due or
  *	   running, until each has been refreshed once since it became due itself.
  *	   More would let it starve.
- * (5) A bit for what an untracked on_change view reads is set before the view
+ * (5) A view whose policy has ended is kept until its worker has finished, which
+ *	   would otherwise wait forever for somebody to see that.
+ * (6) A bit for what an untracked on_change view reads is set before the view
  *	   is made dirty, see wake.c (1).
  *
  * An error here ends the process, and the launcher starts another one.
@@ -268,7 +270,7 @@ is_watched(Oid relid)
 
 /*
  * Set the bits of all that has to be watched, and clear the others.  A view
- * that reads what has not been watched until now becomes dirty: see (5).
+ * that reads what has not been watched until now becomes dirty: see (6).
  */
 static void
 set_watch(TimestampTz now)
@@ -381,7 +383,7 @@ list_policies(TimestampTz now)
 			set_due(view, now);
 	}
 	foreach_view(view)
-		if (!view->is_listed)
+		if (!view->is_listed && view->worker == NULL)
 			forget_view(view);
 	must_list = false;
 }
@@ -513,7 +515,7 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 {
 	view->worker = NULL;
 	view->run = result->run;
-	if (result->is_gone)
+	if (result->is_gone || !view->is_listed)
 		must_list = true;
 	if (result->run.failures > 0)
 		view->is_dirty = true;
@@ -527,6 +529,8 @@ static void
 lose_view(View *view, TimestampTz now)
 {
 	view->worker = NULL;
+	if (!view->is_listed)
+		must_list = true;
 	view->is_dirty = view->must_load = true;
 	view->run.failures++;
 	view->run.sqlstate = ERRCODE_ADMIN_SHUTDOWN;

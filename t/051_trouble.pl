@@ -142,6 +142,13 @@ $session->finish;
 wait_right('grouped', 'when the lock has gone');
 is(count_in_log(qr/automatic refresh/, $offset), 0, 'no line in the log');
 
+# A cancellation that finds nothing to cancel
+sql('SELECT pg_sleep(0.5)');
+my $ours = q(SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE backend_type ~ '^matview');
+my $pids = sql($ours);
+sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type ~ '^matview'), 'SELECT pg_sleep(0.5)');
+is(sql($ours), $pids, 'idle processes are not ended by a cancellation');
+
 # A worker that is ended in the midst of a refresh
 sql('CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(CASE WHEN (SELECT count(*) FROM public.slowly) > 0 THEN 1 ELSE 0 END); RETURN $1; END $$',
 	'CREATE TABLE slowly (a int)', 'GRANT ALL ON slowly TO owner',
@@ -156,6 +163,15 @@ wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
 sql('UPDATE base SET v = v + 1');
 wait_right($_, "a worker ended: $_") for 'slow', 'grouped', 'recomputed', 'failing';
 sql(q(SELECT matview.set_auto_refresh('slow', 'off')));
+
+# Policies that end while their views are refreshed: the workers are there for others
+sql('INSERT INTO slowly VALUES (1)',
+	map({ "CREATE MATERIALIZED VIEW ended_$_ AS SELECT slow(id) AS id FROM base WHERE id < 4 WITH NO DATA" } 1 .. 2),
+	map { "SELECT matview.set_auto_refresh('ended_$_', 'on_change')" } 1 .. 2);
+wait_for('SELECT count(*) = 2 FROM matview.progress', 'both workers are busy');
+sql((map { "SELECT matview.set_auto_refresh('ended_$_', 'off')" } 1 .. 2), 'UPDATE base SET v = v + 1');
+wait_right($_, "after that: $_") for 'grouped', 'failing';
+sql('DELETE FROM slowly', 'DROP MATERIALIZED VIEW ended_1, ended_2');
 
 # DROP of a view while it is refreshed, and of what it reads
 sql('CREATE MATERIALIZED VIEW gone AS SELECT * FROM base', q(SELECT matview.set_auto_refresh('gone', '100 milliseconds')));
