@@ -6,7 +6,8 @@
  * scheduler is started once in each database, one after the other, and ends
  * when it finds none.  After that a commit of CREATE EXTENSION tells of the
  * database, and one of CREATE DATABASE and the like that there may be a new
- * one.  Databases that are templates or cannot be connected to are left alone.
+ * one.  Databases that are templates or cannot be connected to are left alone,
+ * and left when they become such.
  *
  * A backend that must have a database to itself (DROP DATABASE) holds its
  * slot, which ends our processes there and keeps us from starting others.
@@ -15,6 +16,8 @@
  * starts with the promotion.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -134,7 +137,7 @@ ensure_slot(Oid database)
 			continue;
 		slot = &mvr_databases[i];
 		slot->scheduler = slot->holder = 0;
-		slot->is_settled = slot->has_prepared = false;
+		slot->is_settled = slot->has_prepared = slot->has_failed_worker = false;
 		slot->starving = 0;
 		memset(&slot->counters, 0, sizeof(slot->counters));
 		slot->database = database;
@@ -274,7 +277,19 @@ note_ends(TimestampTz now)
 	}
 }
 
-/* Forget those that have gone, and free slots that nobody uses any more */
+/* Leave a slot that is not wanted any more; it is freed when that has been done */
+static void
+leave_slot(MvrDatabase *slot)
+{
+	int			scheduler = slot->scheduler;
+
+	if (scheduler != 0)
+		kill(scheduler, SIGTERM);
+	else
+		free_slot(slot);
+}
+
+/* Forget those that have gone, or should be left alone now */
 static void
 forget_databases(void)
 {
@@ -294,9 +309,10 @@ forget_databases(void)
 	for (int i = 0; i < mvr_nslots; i++)
 	{
 		Oid			oid = mvr_databases[i].database;
+		Database   *db = lookup(oid);
 
-		if (OidIsValid(oid) && lookup(oid) == NULL)
-			free_slot(&mvr_databases[i]);
+		if (OidIsValid(oid) && (db == NULL || !db->is_listed))
+			leave_slot(&mvr_databases[i]);
 	}
 }
 

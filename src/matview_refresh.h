@@ -124,6 +124,7 @@ typedef struct MvrDatabase
 	Oid			dirty[MVR_MAX_DIRTY];
 
 	bool		has_prepared;	/* a prepared transaction may have changes */
+	bool		has_failed_worker;	/* one has ended before it was ready */
 	uint64		starving;		/* 0, or the ticket that it drew when views were
 								 * due and it had no worker; under the lock */
 	MvrCounters counters;

@@ -139,16 +139,15 @@ for my $type ('worker', 'scheduler', 'launcher')
 	check_all("$type ended");
 }
 
-# A launcher that has not started the scheduler itself leaves it its slot, also
-# when the database is one where it would start none
+# A database that becomes a template is left alone, also by a scheduler that the
+# launcher has not started itself
 wait_for('postgres', 'SELECT (' . count_processes('launcher') . ') = 1', 'another launcher');
-sql('postgres', 'ALTER DATABASE one IS_TEMPLATE true', 'SELECT pg_sleep(0.5)');
+sql('postgres', 'ALTER DATABASE one IS_TEMPLATE true');
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 0', 'no scheduler in a template');
 sql('one', 'UPDATE base SET v = v + 1');
-check_all('a template');
-sql('postgres', 'ALTER DATABASE one IS_TEMPLATE false', 'SELECT pg_sleep(0.5)');
-is(sql('postgres', count_processes('scheduler', 'one')), '1', 'one scheduler');
-sql('one', 'UPDATE base SET v = v + 1');
+sql('postgres', 'ALTER DATABASE one IS_TEMPLATE false');
 check_all('no template');
+is(sql('postgres', count_processes('scheduler', 'one')), '1', 'one scheduler');
 
 # DROP EXTENSION, and everything of it goes; CREATE, and it comes again
 sql('one', 'DROP EXTENSION matview_refresh');

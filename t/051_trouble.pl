@@ -202,6 +202,22 @@ $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
 wait_right($_, "room again: $_") for 'grouped', 'recomputed', 'failing';
 
+# Workers that cannot connect: they are tried again, but not all the time
+sql('CREATE DATABASE broken');
+$node->safe_psql('broken', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v float)',
+		'CREATE MATERIALIZED VIEW volatile AS SELECT v + random() AS v FROM base', q(SELECT matview.set_auto_refresh('volatile', '100 milliseconds'))));
+ok($node->poll_query_until('broken', 'SELECT count(*) = 1 FROM matview.views WHERE last_attempt IS NOT NULL'), 'a worker there');
+my $file = $node->data_dir . '/base/' . sql(q(SELECT oid FROM pg_database WHERE datname = 'broken')) . '/PG_VERSION';
+rename $file, "$file.away" or die $!;
+$offset = -s $node->logfile;
+sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'),
+	'SELECT pg_sleep(4)');
+my $attempts = count_in_log(qr/FATAL: .*not a valid data directory/, $offset);
+ok($attempts > 0 && $attempts < 6, 'not too often') or diag("$attempts attempts");
+rename "$file.away", $file or die $!;
+ok($node->poll_query_until('broken', q(SELECT last_attempt > now() - interval '1 second' FROM matview.views)), 'it works again');
+sql('DROP DATABASE broken');
+
 # Many views and two workers: each gets its turn; dependent ones come last
 sql((map { "CREATE MATERIALIZED VIEW many_$_ AS SELECT k, sum(v) + $_ AS s FROM base GROUP BY k" } 1 .. 40),
 	'CREATE MATERIALIZED VIEW chain_1 AS SELECT sum(s) AS s FROM many_1',
