@@ -661,19 +661,21 @@ get_next_time(TimestampTz now)
 	return Min(next, mvr_pool_get_retry_time(now));
 }
 
-/* Times were set by a clock that has been put back */
+/* Times were set by a clock that has been put back, or under other settings */
 static void
 notice_clock(TimestampTz now)
 {
 	static TimestampTz last = 0;
+	static TimestampTz reloaded = 0;
 
-	if (now < last - USECS_PER_SEC)
+	if (now < last - USECS_PER_SEC || PgReloadTime != reloaded)
 	{
 		foreach_view(view)
 			if (view->worker == NULL)
 				set_due(view, now);
 	}
 	last = now;
+	reloaded = PgReloadTime;
 }
 
 /* ----------

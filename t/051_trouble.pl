@@ -130,6 +130,15 @@ wait_right('failing', 'and is right');
 wait_for(q(SELECT count(*) = 3 FROM matview.views WHERE failures = 0), 'all have recovered');
 is(count_in_log(qr/public\.failing works again after \d+ failures/, $offset), 1, 'and a line says so');
 
+# Settings that are changed hold for what is waiting already
+$node->append_conf('postgresql.conf', 'matview.min_interval = 1h');
+$node->reload;
+sql('SELECT pg_sleep(0.5)', 'UPDATE base SET v = v + 2', 'SELECT pg_sleep(0.5)');
+is(sql(q(SELECT missing > 0 FROM matview.check('grouped'))), 't', 'a view that waits');
+$node->append_conf('postgresql.conf', 'matview.min_interval = 10ms');
+$node->reload;
+wait_right($_, "min_interval is short again: $_") for 'grouped', 'recomputed', 'failing';
+
 # A lock that somebody holds is no failure to speak of
 $offset = -s $node->logfile;
 my ($in, $out, $err) = ('', '', '');
