@@ -12,6 +12,11 @@
  * A backend that must have a database to itself (DROP DATABASE) holds its
  * slot, which ends our processes there and keeps us from starting others.
  *
+ * A refresh may crash the server, as when its process takes all memory, and is
+ * due again as soon as the server is back.  So after a second crash in a row,
+ * and longer after each more, nothing is started for some time, in which
+ * somebody can pause the view.
+ *
  * The launcher is there when the server is not in recovery: on a standby it
  * starts with the promotion.
  */
@@ -39,6 +44,7 @@
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
 #define SLOT_RETRY			(10 * USECS_PER_SEC)
+#define MAX_CRASH_DELAY		(5 * USECS_PER_MINUTE)
 
 typedef struct Database
 {
@@ -361,6 +367,23 @@ notice_clock(TimestampTz now)
 }
 
 static void
+wait_after_crashes(void)
+{
+	TimestampTz made = mvr_shared->made_at;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		delay = Min(FIRST_DELAY << Min(mvr_shared->crashes, 20), MAX_CRASH_DELAY);
+
+	if (mvr_shared->crashes < 2 || now < made || now >= made + delay)
+		return;
+	ereport(LOG,
+			errmsg("automatic refreshes begin in %d seconds, for the server has crashed %d times",
+				   (int) (delay / USECS_PER_SEC), mvr_shared->crashes),
+			errhint("If a refresh is the reason, call matview.pause() for the view."));
+	for (; now >= made && now < made + delay; now = GetCurrentTimestamp())
+		mvr_process_wait(made + delay);
+}
+
+static void
 leave(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 {
 	SpinLockAcquire(&mvr_shared->mutex);
@@ -381,6 +404,7 @@ mvr_launcher_main(pg_attribute_unused() Datum arg)
 	mvr_process_connect(InvalidOid, "0");
 	context = AllocSetContextCreate(TopMemoryContext, "matview launcher",
 									ALLOCSET_DEFAULT_SIZES);
+	wait_after_crashes();
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();

@@ -255,5 +255,25 @@ is(sql(q(SELECT count(*) FROM pg_database WHERE datname = 'busy')), '0', 'DROP D
 sql('UPDATE base SET v = v + 1');
 wait_right($_, "after that: $_") for 'grouped', 'chain_2';
 
+# The server crashes again and again: then it has some time without refreshes
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->reload;
+$offset = -s $node->logfile;
+for my $crash (1 .. 2)
+{
+	wait_for(q(SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'), 'a scheduler');
+	kill 9, sql(q(SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'));
+	for (1 .. 100)
+	{
+		last if count_in_log(qr/database system is ready/, $offset) >= $crash;
+		select undef, undef, undef, 0.1;
+	}
+}
+sql('SELECT pg_sleep(2)');
+is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler')), '0', 'nothing for some time');
+is(count_in_log(qr/automatic refreshes begin in 4 seconds, for the server has crashed 2 times/, $offset), 1, 'one line in the log');
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "then: $_") for 'grouped', 'chain_2';
+
 $node->stop;
 done_testing();
