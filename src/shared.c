@@ -51,7 +51,8 @@ int			mvr_nslots = 0;
 MvrProgress *mvr_progress_slots = NULL;
 int			mvr_nprogress = 0;
 
-#define CALM				(15 * USECS_PER_MINUTE) /* between crashes not in a row */
+/* crashes with less than this between them are in a row */
+#define CALM				(15 * USECS_PER_MINUTE)
 
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
