@@ -264,6 +264,27 @@ complete_folder() {
 	recipe "$1" >"$2/.matview_refresh"
 }
 
+# ensure_version_packages VERSION NAME... -- install what is missing where that
+# version is: on this machine, or in its folder, whose packages others may be
+# changing
+ensure_version_packages() {
+	if is_native "$1"; then
+		ensure_packages "${@:2}"
+	else
+		(flock 9 && install_in_folder "${@:2}") 9>"$CACHE/pg$1.lock" ||
+			die "could not install in $ROOT: ${*:2}"
+	fi
+}
+
+install_in_folder() {
+	chroot "$ROOT" dpkg-query -W "$@" >/dev/null 2>&1 && return
+	note "installing in $ROOT: $*"
+	# shellcheck disable=SC2016
+	in_folder "$ROOT" sh -c '
+		apt="apt-get -qq -o Acquire::Retries=3 -o Acquire::Check-Valid-Until=false -o Dpkg::Use-Pty=0"
+		$apt update && $apt install -y --no-install-recommends "$@" && apt-get clean' sh "$@" >&2
+}
+
 # isolated COMMAND... -- become a command with mounts and process ids of its
 # own, which end with this script
 #

@@ -6,15 +6,23 @@
  * scheduler is started once in each database, one after the other, and ends
  * when it finds none.  After that a commit of CREATE EXTENSION tells of the
  * database, and one of CREATE DATABASE and the like that there may be a new
- * one.  Databases that are templates or cannot be connected to are left alone.
+ * one.  Databases that are templates or cannot be connected to are left alone,
+ * and left when they become such.
  *
  * A backend that must have a database to itself (DROP DATABASE) holds its
  * slot, which ends our processes there and keeps us from starting others.
+ *
+ * A refresh may crash the server, as when its process takes all memory, and is
+ * due again as soon as the server is back.  So after a second crash in a row,
+ * and longer after each more, nothing is started for some time, in which
+ * somebody can pause the view.
  *
  * The launcher is there when the server is not in recovery: on a standby it
  * starts with the promotion.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -36,6 +44,7 @@
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
 #define SLOT_RETRY			(10 * USECS_PER_SEC)
+#define MAX_CRASH_DELAY		(5 * USECS_PER_MINUTE)
 
 typedef struct Database
 {
@@ -134,7 +143,7 @@ ensure_slot(Oid database)
 			continue;
 		slot = &mvr_databases[i];
 		slot->scheduler = slot->holder = 0;
-		slot->is_settled = slot->has_prepared = false;
+		slot->is_settled = slot->has_prepared = slot->has_failed_worker = false;
 		slot->starving = 0;
 		memset(&slot->counters, 0, sizeof(slot->counters));
 		slot->database = database;
@@ -143,12 +152,11 @@ ensure_slot(Oid database)
 	return slot;
 }
 
+/* Unless a scheduler is there, which a launcher before us may have started */
 static void
-free_slot(Oid database)
+free_slot(MvrDatabase *slot)
 {
-	MvrDatabase *slot = mvr_shared_lookup_database(database);
-
-	if (slot == NULL || mvr_shared_is_held(slot))
+	if (slot == NULL || slot->scheduler != 0 || mvr_shared_is_held(slot))
 		return;
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	slot->database = InvalidOid;
@@ -177,7 +185,7 @@ note_end(Database *db, TimestampTz now)
 	if (db->is_absent || !db->is_listed)
 	{
 		db->failures = 0;
-		free_slot(db->oid);
+		free_slot(slot);
 	}
 }
 
@@ -275,6 +283,19 @@ note_ends(TimestampTz now)
 	}
 }
 
+/* Leave a slot that is not wanted any more; it is freed when that has been done */
+static void
+leave_slot(MvrDatabase *slot)
+{
+	int			scheduler = slot->scheduler;
+
+	if (scheduler != 0)
+		kill(scheduler, SIGTERM);
+	else
+		free_slot(slot);
+}
+
+/* Forget those that have gone, or should be left alone now */
 static void
 forget_databases(void)
 {
@@ -286,14 +307,19 @@ forget_databases(void)
 		if (db->is_listed || db->handle)
 			kept = lappend(kept, db);
 		else
-		{
-			free_slot(db->oid);
 			pfree(db);
-		}
 	}
 	list_free(databases);
 	databases = kept;
 	MemoryContextSwitchTo(old);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		Oid			oid = mvr_databases[i].database;
+		Database   *db = lookup(oid);
+
+		if (OidIsValid(oid) && (db == NULL || !db->is_listed))
+			leave_slot(&mvr_databases[i]);
+	}
 }
 
 /* ----------
@@ -325,6 +351,38 @@ take_notes(void)
 	}
 }
 
+/* Times were set by a clock that has been put back */
+static void
+notice_clock(TimestampTz now)
+{
+	static TimestampTz last = 0;
+
+	if (now < last)
+	{
+		list_at = 0;
+		foreach_ptr(Database, db, databases)
+			db->retry_at = 0;
+	}
+	last = now;
+}
+
+static void
+wait_after_crashes(void)
+{
+	TimestampTz made = mvr_shared->made_at;
+	TimestampTz now = GetCurrentTimestamp();
+	int64		delay = Min(FIRST_DELAY << Min(mvr_shared->crashes, 20), MAX_CRASH_DELAY);
+
+	if (mvr_shared->crashes < 2 || now < made || now >= made + delay)
+		return;
+	ereport(LOG,
+			errmsg("automatic refreshes begin in %d seconds, for the server has crashed %d times",
+				   (int) (delay / USECS_PER_SEC), mvr_shared->crashes),
+			errhint("If a refresh is the reason, call matview.pause() for the view."));
+	for (; now >= made && now < made + delay; now = GetCurrentTimestamp())
+		mvr_process_wait(made + delay);
+}
+
 static void
 leave(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 {
@@ -346,14 +404,16 @@ mvr_launcher_main(pg_attribute_unused() Datum arg)
 	mvr_process_connect(InvalidOid, "0");
 	context = AllocSetContextCreate(TopMemoryContext, "matview launcher",
 									ALLOCSET_DEFAULT_SIZES);
+	wait_after_crashes();
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
 		TimestampTz next;
 
 		MemoryContextSwitchTo(context);
+		notice_clock(now);
 		take_notes();
-		if (list_at <= now || list_at > now + 2 * LIST_INTERVAL)
+		if (list_at <= now)
 			list_databases(now);
 		note_ends(now);
 		forget_databases();

@@ -128,6 +128,7 @@ typedef struct MvrDatabase
 	Oid			dirty[MVR_MAX_DIRTY];
 
 	bool		has_prepared;	/* a prepared transaction may have changes */
+	bool		has_failed_worker;	/* one has ended before it was ready */
 	uint64		starving;		/* 0, or the ticket that it drew when views were
 								 * due and it had no worker; under the lock */
 	MvrCounters counters;
@@ -185,6 +186,8 @@ typedef struct MvrShared
 	bool		databases_changed;	/* look at pg_database again */
 	Oid			probe;			/* got the extension; or InvalidOid */
 	bool		probe_all;		/* more than one did */
+	TimestampTz made_at;		/* this and the next do not change */
+	int			crashes;		/* of the server, in a row */
 } MvrShared;
 
 extern MvrShared *mvr_shared;

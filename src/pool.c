@@ -8,7 +8,8 @@
  *
  * There may be no background worker left to be had.  Then it is tried again
  * after SLOT_RETRY, and the log has one line when that begins and one when it
- * is over.
+ * is over.  After one that could not connect to the database, for which the
+ * server has logged why, the next comes after a delay that doubles.
  */
 #include "postgres.h"
 
@@ -19,10 +20,13 @@
 #include "matview_refresh.h"
 
 #define SLOT_RETRY			(5 * USECS_PER_SEC)
+#define FIRST_DELAY			USECS_PER_SEC
+#define MAX_DELAY			USECS_PER_MINUTE
 
 static MvrDatabase *me = NULL;
 static BackgroundWorkerHandle **handles = NULL; /* by slot; of workers we started */
-static TimestampTz slot_retry_at = 0;
+static TimestampTz retry_at = 0;
+static int	failed_starts = 0;	/* since one has been ready */
 static bool is_out_of_slots = false;
 
 /* Slots that a scheduler before us has reserved, for workers that never came */
@@ -83,7 +87,10 @@ mvr_pool_assign(Oid view, int *generation)
 	}
 	LWLockRelease(mvr_shared->lock);
 	if (worker)
+	{
+		failed_starts = 0;
 		SetLatch(worker->latch);
+	}
 	return worker;
 }
 
@@ -187,7 +194,21 @@ note_slots(bool out_of_slots, TimestampTz now)
 				errmsg("refresh workers of database %u can be started again", MyDatabaseId),
 				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
 	is_out_of_slots = out_of_slots;
-	slot_retry_at = out_of_slots ? now + SLOT_RETRY : 0;
+	retry_at = out_of_slots ? now + SLOT_RETRY : 0;
+}
+
+/* Has a worker that was started ended before it could be given anything? */
+static void
+note_failed_start(TimestampTz now)
+{
+	bool		has_failed;
+
+	SpinLockAcquire(&me->mutex);
+	has_failed = me->has_failed_worker;
+	me->has_failed_worker = false;
+	SpinLockRelease(&me->mutex);
+	if (has_failed)
+		retry_at = now + Min(FIRST_DELAY << Min(failed_starts++, 10), MAX_DELAY);
 }
 
 /*
@@ -217,7 +238,9 @@ mvr_pool_start(int needed, TimestampTz now)
 	int			generation;
 	int			slot;
 
-	if (needed > 0 && slot_retry_at > now && slot_retry_at <= now + SLOT_RETRY)
+	note_failed_start(now);
+	/* not in the far future, should the clock have been put back */
+	if (needed > 0 && retry_at > now && retry_at <= now + MAX_DELAY)
 		return;
 	while (needed > 0 && (slot = reserve_slot(needed, &generation, &starves)) >= 0)
 	{
@@ -233,18 +256,20 @@ mvr_pool_start(int needed, TimestampTz now)
 			break;
 		}
 		note_slots(false, now);
+		/* of one that has left the slot, but not yet ended */
+		if (handles[slot])
+			pfree(handles[slot]);
 		handles[slot] = handle;
 	}
 	mvr_pool_set_starving(me, starves);
 }
 
-/* When to try again after there was no room; DT_NOEND if there was */
+/* When to try again after a worker could not be had; DT_NOEND if one could */
 TimestampTz
 mvr_pool_get_retry_time(TimestampTz now)
 {
 	TimestampTz never;
 
 	TIMESTAMP_NOEND(never);
-	/* not in the far future, should the clock have been put back */
-	return slot_retry_at > now ? Min(slot_retry_at, now + SLOT_RETRY) : never;
+	return retry_at > now ? Min(retry_at, now + MAX_DELAY) : never;
 }

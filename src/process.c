@@ -138,6 +138,8 @@ mvr_process_wait(TimestampTz until)
 	if (ShutdownRequestPending)
 		proc_exit(MyBgworkerEntry->bgw_restart_time == BGW_NEVER_RESTART ? 0 : 1);
 	ResetLatch(MyLatch);
+	/* there is nothing to cancel, and no reason to end */
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)
 	{

@@ -27,7 +27,9 @@
  * (4) A view that reads materialized views waits for those that are due or
  *	   running, until each has been refreshed once since it became due itself.
  *	   More would let it starve.
- * (5) A bit for what an untracked on_change view reads is set before the view
+ * (5) A view whose policy has ended is kept until its worker has finished, which
+ *	   would otherwise wait forever for somebody to see that.
+ * (6) A bit for what an untracked on_change view reads is set before the view
  *	   is made dirty, see wake.c (1).
  *
  * An error here ends the process, and the launcher starts another one.
@@ -137,8 +139,8 @@ static void
 set_due(View *view, TimestampTz now)
 {
 	/* the clock has been put back */
-	if (view->run.started > now)
-		view->run.started = now;
+	view->run.started = Min(view->run.started, now);
+	view->run.finished = Min(view->run.finished, now);
 	if (view->run.failures > 0 && view->run.retry_at > now + (int64) mvr_max_retry_delay * 1000)
 		view->run.retry_at = now + (int64) mvr_max_retry_delay * 1000;
 
@@ -268,7 +270,7 @@ is_watched(Oid relid)
 
 /*
  * Set the bits of all that has to be watched, and clear the others.  A view
- * that reads what has not been watched until now becomes dirty: see (5).
+ * that reads what has not been watched until now becomes dirty: see (6).
  */
 static void
 set_watch(TimestampTz now)
@@ -381,7 +383,7 @@ list_policies(TimestampTz now)
 			set_due(view, now);
 	}
 	foreach_view(view)
-		if (!view->is_listed)
+		if (!view->is_listed && view->worker == NULL)
 			forget_view(view);
 	must_list = false;
 }
@@ -513,7 +515,7 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 {
 	view->worker = NULL;
 	view->run = result->run;
-	if (result->is_gone)
+	if (result->is_gone || !view->is_listed)
 		must_list = true;
 	if (result->run.failures > 0)
 		view->is_dirty = true;
@@ -527,6 +529,8 @@ static void
 lose_view(View *view, TimestampTz now)
 {
 	view->worker = NULL;
+	if (!view->is_listed)
+		must_list = true;
 	view->is_dirty = view->must_load = true;
 	view->run.failures++;
 	view->run.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
@@ -657,19 +661,21 @@ get_next_time(TimestampTz now)
 	return Min(next, mvr_pool_get_retry_time(now));
 }
 
-/* Times were set by a clock that has been put back */
+/* Times were set by a clock that has been put back, or under other settings */
 static void
 notice_clock(TimestampTz now)
 {
 	static TimestampTz last = 0;
+	static TimestampTz reloaded = 0;
 
-	if (now < last - USECS_PER_SEC)
+	if (now < last - USECS_PER_SEC || PgReloadTime != reloaded)
 	{
 		foreach_view(view)
 			if (view->worker == NULL)
 				set_due(view, now);
 	}
 	last = now;
+	reloaded = PgReloadTime;
 }
 
 /* ----------

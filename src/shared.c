@@ -27,7 +27,8 @@
  *	   The lowest ticket has the next worker.  Workers of others go when they
  *	   have done one refresh, so that none starts for nothing.
  * (5) Who leaves clears its slot on the way out (before_shmem_exit).  After a
- *	   crash all of this is made anew.
+ *	   crash all of this is made anew.  How often that has been in a row is
+ *	   kept by the postmaster: a refresh may be what the server crashes of.
  *
  * Nothing of it is there unless the library is preloaded.
  */
@@ -39,6 +40,7 @@
 #include "storage/ipc.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "matview_refresh.h"
 
@@ -48,6 +50,9 @@ MvrWorker  *mvr_workers = NULL;
 int			mvr_nslots = 0;
 MvrProgress *mvr_progress_slots = NULL;
 int			mvr_nprogress = 0;
+
+/* crashes with less than this between them are in a row */
+#define CALM				(15 * USECS_PER_MINUTE)
 
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
@@ -83,10 +88,25 @@ request_memory(void)
 	RequestNamedLWLockTranche("matview_refresh", 1);
 }
 
+/* In the postmaster, which outlives the crashes of others */
+static int
+count_crashes(TimestampTz now)
+{
+	static TimestampTz last = 0;
+	static int	crashes = 0;
+
+	if (last != 0)
+		crashes = now - last < CALM ? crashes + 1 : 1;
+	last = now;
+	return crashes;
+}
+
 static void
 initialize_memory(void)
 {
 	memset(mvr_shared, 0, get_size());
+	mvr_shared->made_at = GetCurrentTimestamp();
+	mvr_shared->crashes = count_crashes(mvr_shared->made_at);
 	mvr_shared->lock = &GetNamedLWLockTranche("matview_refresh")->lock;
 	SpinLockInit(&mvr_shared->mutex);
 	for (int i = 0; i < mvr_nslots; i++)

@@ -56,6 +56,7 @@
 #define STORE_INTERVAL		USECS_PER_MINUTE	/* of runs without any change */
 
 static MvrWorker *me = NULL;
+static bool is_ready = false;	/* has once been idle */
 
 /* Slot and generation in one argument */
 int64
@@ -70,7 +71,7 @@ mvr_worker_argument(int slot, int generation)
  */
 
 static void
-leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
+leave_slot(int code, pg_attribute_unused() Datum arg)
 {
 	MvrDatabase *db;
 
@@ -82,6 +83,12 @@ leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 	me->generation++;
 	LWLockRelease(mvr_shared->lock);
 	mvr_shared_wake_starving();
+	if (db && code != 0 && !is_ready)
+	{
+		SpinLockAcquire(&db->mutex);
+		db->has_failed_worker = true;
+		SpinLockRelease(&db->mutex);
+	}
 	if (db)
 		mvr_shared_wake(db);
 }
@@ -468,6 +475,8 @@ wait_for_work(void)
 		MvrWorkerState state = ((volatile MvrWorker *) me)->state;
 
 		pg_read_barrier();
+		/* the clock may have been put back */
+		since = Min(since, GetCurrentTimestamp());
 		if (state == MVR_WORKER_BUSY)
 			return;
 		if (state == MVR_WORKER_IDLE && should_go(since))
@@ -492,6 +501,7 @@ mvr_worker_main(Datum arg)
 		proc_exit(0);
 	mvr_process_connect(database, LOCK_TIMEOUT);
 	set_state(MVR_WORKER_IDLE);
+	is_ready = true;
 	mvr_shared_wake(db);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	for (;;)

@@ -139,6 +139,16 @@ for my $type ('worker', 'scheduler', 'launcher')
 	check_all("$type ended");
 }
 
+# A database that becomes a template is left alone, also by a scheduler that the
+# launcher has not started itself
+wait_for('postgres', 'SELECT (' . count_processes('launcher') . ') = 1', 'another launcher');
+sql('postgres', 'ALTER DATABASE one IS_TEMPLATE true');
+wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 0', 'no scheduler in a template');
+sql('one', 'UPDATE base SET v = v + 1');
+sql('postgres', 'ALTER DATABASE one IS_TEMPLATE false');
+check_all('no template');
+is(sql('postgres', count_processes('scheduler', 'one')), '1', 'one scheduler');
+
 # DROP EXTENSION, and everything of it goes; CREATE, and it comes again
 sql('one', 'DROP EXTENSION matview_refresh');
 wait_for('postgres', 'SELECT (' . count_processes('scheduler', 'one') . ') = 0', 'no scheduler');

@@ -130,6 +130,15 @@ wait_right('failing', 'and is right');
 wait_for(q(SELECT count(*) = 3 FROM matview.views WHERE failures = 0), 'all have recovered');
 is(count_in_log(qr/public\.failing works again after \d+ failures/, $offset), 1, 'and a line says so');
 
+# Settings that are changed hold for what is waiting already
+$node->append_conf('postgresql.conf', 'matview.min_interval = 1h');
+$node->reload;
+sql('SELECT pg_sleep(0.5)', 'UPDATE base SET v = v + 2', 'SELECT pg_sleep(0.5)');
+is(sql(q(SELECT missing > 0 FROM matview.check('grouped'))), 't', 'a view that waits');
+$node->append_conf('postgresql.conf', 'matview.min_interval = 10ms');
+$node->reload;
+wait_right($_, "min_interval is short again: $_") for 'grouped', 'recomputed', 'failing';
+
 # A lock that somebody holds is no failure to speak of
 $offset = -s $node->logfile;
 my ($in, $out, $err) = ('', '', '');
@@ -141,6 +150,13 @@ wait_right($_, "beside a lock: $_") for 'recomputed', 'failing';
 $session->finish;
 wait_right('grouped', 'when the lock has gone');
 is(count_in_log(qr/automatic refresh/, $offset), 0, 'no line in the log');
+
+# A cancellation that finds nothing to cancel
+sql('SELECT pg_sleep(0.5)');
+my $ours = q(SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE backend_type ~ '^matview');
+my $pids = sql($ours);
+sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type ~ '^matview'), 'SELECT pg_sleep(0.5)');
+is(sql($ours), $pids, 'idle processes are not ended by a cancellation');
 
 # A worker that is ended in the midst of a refresh
 sql('CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(CASE WHEN (SELECT count(*) FROM public.slowly) > 0 THEN 1 ELSE 0 END); RETURN $1; END $$',
@@ -156,6 +172,15 @@ wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
 sql('UPDATE base SET v = v + 1');
 wait_right($_, "a worker ended: $_") for 'slow', 'grouped', 'recomputed', 'failing';
 sql(q(SELECT matview.set_auto_refresh('slow', 'off')));
+
+# Policies that end while their views are refreshed: the workers are there for others
+sql('INSERT INTO slowly VALUES (1)',
+	map({ "CREATE MATERIALIZED VIEW ended_$_ AS SELECT slow(id) AS id FROM base WHERE id < 4 WITH NO DATA" } 1 .. 2),
+	map { "SELECT matview.set_auto_refresh('ended_$_', 'on_change')" } 1 .. 2);
+wait_for('SELECT count(*) = 2 FROM matview.progress', 'both workers are busy');
+sql((map { "SELECT matview.set_auto_refresh('ended_$_', 'off')" } 1 .. 2), 'UPDATE base SET v = v + 1');
+wait_right($_, "after that: $_") for 'grouped', 'failing';
+sql('DELETE FROM slowly', 'DROP MATERIALIZED VIEW ended_1, ended_2');
 
 # DROP of a view while it is refreshed, and of what it reads
 sql('CREATE MATERIALIZED VIEW gone AS SELECT * FROM base', q(SELECT matview.set_auto_refresh('gone', '100 milliseconds')));
@@ -186,6 +211,22 @@ $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
 wait_right($_, "room again: $_") for 'grouped', 'recomputed', 'failing';
 
+# Workers that cannot connect: they are tried again, but not all the time
+sql('CREATE DATABASE broken');
+$node->safe_psql('broken', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v float)',
+		'CREATE MATERIALIZED VIEW volatile AS SELECT v + random() AS v FROM base', q(SELECT matview.set_auto_refresh('volatile', '100 milliseconds'))));
+ok($node->poll_query_until('broken', 'SELECT count(*) = 1 FROM matview.views WHERE last_attempt IS NOT NULL'), 'a worker there');
+my $file = $node->data_dir . '/base/' . sql(q(SELECT oid FROM pg_database WHERE datname = 'broken')) . '/PG_VERSION';
+rename $file, "$file.away" or die $!;
+$offset = -s $node->logfile;
+sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'),
+	'SELECT pg_sleep(4)');
+my $attempts = count_in_log(qr/FATAL: .*not a valid data directory/, $offset);
+ok($attempts > 0 && $attempts < 6, 'not too often') or diag("$attempts attempts");
+rename "$file.away", $file or die $!;
+ok($node->poll_query_until('broken', q(SELECT last_attempt > now() - interval '1 second' FROM matview.views)), 'it works again');
+sql('DROP DATABASE broken');
+
 # Many views and two workers: each gets its turn; dependent ones come last
 sql((map { "CREATE MATERIALIZED VIEW many_$_ AS SELECT k, sum(v) + $_ AS s FROM base GROUP BY k" } 1 .. 40),
 	'CREATE MATERIALIZED VIEW chain_1 AS SELECT sum(s) AS s FROM many_1',
@@ -213,6 +254,26 @@ $node->safe_psql('postgres', 'DROP DATABASE busy');
 is(sql(q(SELECT count(*) FROM pg_database WHERE datname = 'busy')), '0', 'DROP DATABASE');
 sql('UPDATE base SET v = v + 1');
 wait_right($_, "after that: $_") for 'grouped', 'chain_2';
+
+# The server crashes again and again: then it has some time without refreshes
+$node->append_conf('postgresql.conf', 'restart_after_crash = on');
+$node->reload;
+$offset = -s $node->logfile;
+for my $crash (1 .. 2)
+{
+	wait_for(q(SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'), 'a scheduler');
+	kill 9, sql(q(SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'));
+	for (1 .. 100)
+	{
+		last if count_in_log(qr/database system is ready/, $offset) >= $crash;
+		select undef, undef, undef, 0.1;
+	}
+}
+sql('SELECT pg_sleep(2)');
+is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler')), '0', 'nothing for some time');
+is(count_in_log(qr/automatic refreshes begin in 4 seconds, for the server has crashed 2 times/, $offset), 1, 'one line in the log');
+sql('UPDATE base SET v = v + 1');
+wait_right($_, "then: $_") for 'grouped', 'chain_2';
 
 $node->stop;
 done_testing();
