@@ -259,7 +259,7 @@ typedef struct GroupWriter
  */
 
 static GroupWriter *
-begin_groups(const MvrStage *stage)
+begin_groups(const MvrStage *stage, MvrDelta *changes)
 {
 	GroupWriter *writer = palloc0(sizeof(GroupWriter));
 	TupleDesc	desc = mvr_analyze_build_state_desc(stage);
@@ -273,15 +273,19 @@ begin_groups(const MvrStage *stage)
 	writer->econtext = CreateStandaloneExprContext();
 	writer->next = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	writer->row = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
-	writer->oldrow = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
 	foreach_ptr(TargetEntry, tle, stage->outputs)
 		outputs = lappend(outputs,
 						  makeTargetEntry(expression_planner(copyObject(tle->expr)),
 										  tle->resno, tle->resname, false));
 	writer->project = ExecBuildProjectionInfo(outputs, writer->econtext, writer->row,
 											  NULL, desc);
-	writer->project_old = ExecBuildProjectionInfo(outputs, writer->econtext,
-												  writer->oldrow, NULL, desc);
+	if (changes)
+	{
+		writer->changes = changes;
+		writer->oldrow = MakeSingleTupleTableSlot(stage->desc, &TTSOpsVirtual);
+		writer->project_old = ExecBuildProjectionInfo(outputs, writer->econtext,
+													  writer->oldrow, NULL, desc);
+	}
 	if (stage->having)
 		writer->having = ExecInitQual(make_ands_implicit(expression_planner(copyObject(stage->having))),
 									  NULL);
@@ -295,7 +299,8 @@ end_groups(GroupWriter *writer)
 	FreeExprContext(writer->econtext, true);
 	ExecDropSingleTupleTableSlot(writer->next);
 	ExecDropSingleTupleTableSlot(writer->row);
-	ExecDropSingleTupleTableSlot(writer->oldrow);
+	if (writer->oldrow)
+		ExecDropSingleTupleTableSlot(writer->oldrow);
 }
 
 /* The view's row for the state in writer->next, or NULL if it has none */
@@ -371,7 +376,7 @@ hand_out_group(TupleTableSlot *contents, void *arg)
 void
 mvr_stage_run_groups(const MvrStage *stage, MvrGroupFunction function, void *arg)
 {
-	AllGroupsContext context = {begin_groups(stage), function, arg};
+	AllGroupsContext context = {begin_groups(stage, NULL), function, arg};
 	Query	   *query = mvr_delta_query_build_contents(stage, NULL, NULL, 0, false);
 
 	mvr_run_query(mvr_run_query_plan(query, true), NULL, hand_out_group, &context);
@@ -800,11 +805,10 @@ mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 					   MvrHeap *state, List *deltas, MvrDelta *changes,
 					   MvrKeyLock *lock)
 {
-	GroupWriter *writer = begin_groups(stage);
+	GroupWriter *writer = begin_groups(stage, changes);
 	bool		fits;
 
 	writer->view = view;
-	writer->changes = changes;
 	writer->state = state;
 	if (view && !stage->is_scalar &&
 		mvr_heap_has_other_unique(view->rel, InvalidOid, find_key_outputs(stage)))
