@@ -67,6 +67,7 @@ _PG_init(void)
 							 &mvr_intercept_refresh, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("matview");
+	mvr_delta_stats_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	mvr_shared_request();

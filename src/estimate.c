@@ -24,9 +24,10 @@
 static double
 estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 {
-	PlannedStmt *plan = mvr_run_query_plan(stage->strategy == MVR_ROWS ?
-										   mvr_delta_query_build_rows(stage, deltas) :
-										   mvr_delta_query_build_groups(stage, deltas), false);
+	Query	   *query = stage->strategy == MVR_ROWS ?
+		mvr_delta_query_build_rows(stage, deltas) :
+		mvr_delta_query_build_groups(stage, deltas);
+	PlannedStmt *plan = mvr_run_query_plan_delta(query, deltas, false);
 	double		cost = plan->planTree->total_cost;
 
 	*nrows = plan->planTree->plan_rows;

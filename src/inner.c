@@ -118,8 +118,8 @@ mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked)
 static bool
 apply_stage(MvrStage *stage, List **deltas)
 {
-	PlannedStmt *plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, *deltas),
-										   false);
+	PlannedStmt *plan =
+		mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, *deltas), *deltas, false);
 	MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
 	MvrDelta   *changes = mvr_stage_make_delta(stage);
 	bool		fits;

@@ -547,7 +547,7 @@ apply_to_view(Refresh *refresh, List *deltas)
 
 	if (stage->strategy == MVR_ROWS)
 	{
-		plan = mvr_run_query_plan(mvr_delta_query_build_rows(stage, deltas), true);
+		plan = mvr_run_query_plan_delta(mvr_delta_query_build_rows(stage, deltas), deltas, true);
 		mvr_heap_set_index(view, lookup_row_index(refresh));
 		fits = mvr_stage_apply_rows(stage, plan, view, deltas);
 	}
@@ -555,7 +555,7 @@ apply_to_view(Refresh *refresh, List *deltas)
 	{
 		MvrHeap    *state = mvr_heap_open(stage->state, RowExclusiveLock);
 
-		plan = mvr_run_query_plan(mvr_delta_query_build_groups(stage, deltas), false);
+		plan = mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, deltas), deltas, false);
 		mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
 		fits = mvr_stage_apply_groups(stage, plan, view, state, deltas, NULL);
 		mvr_heap_close(state);

@@ -9,7 +9,9 @@
 
 #include "commands/explain.h"
 #include "executor/executor.h"
+#include "jit/jit.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
@@ -124,6 +126,36 @@ mvr_run_query_plan(Query *query, bool may_be_parallel)
 {
 	return pg_plan_query(query, "", may_be_parallel ? CURSOR_OPT_PARALLEL_OK : 0,
 						 NULL);
+}
+
+/*
+ * Plan a query over deltas, of which the planner gets to know what it would of
+ * tables.  There are few rows, so it is never worth it to compile expressions;
+ * and what they are joined with has mostly been read or written lately, so a
+ * page costs the same wherever it is.
+ */
+PlannedStmt *
+mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
+{
+	List	   *before = mvr_delta_stats_set(deltas);
+	bool		save_jit = jit_enabled;
+	double		save_random = random_page_cost;
+	PlannedStmt *plan = NULL;
+
+	PG_TRY();
+	{
+		jit_enabled = false;
+		random_page_cost = Min(random_page_cost, seq_page_cost);
+		plan = mvr_run_query_plan(query, may_be_parallel);
+	}
+	PG_FINALLY();
+	{
+		jit_enabled = save_jit;
+		random_page_cost = save_random;
+		mvr_delta_stats_set(before);
+	}
+	PG_END_TRY();
+	return plan;
 }
 
 /*
