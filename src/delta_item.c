@@ -283,6 +283,10 @@ make_key_filter(int rti, List *attnos, MvrKeys *keys, int level)
  * <key of the item at rti> NOT IN (SELECT <key> FROM D(R) WHERE weight > 0)
  * or, without a key,
  * <place> NOT IN (SELECT place FROM ...)
+ *
+ * The list becomes a hash table, made once.  The planner thinks that it is made
+ * again with each search of an index, and would rather read the table; so it is
+ * told that there are few rows.
  */
 static Expr *
 make_not_appeared(int rti, MvrDelta *delta, AttrNumber of, AttrNumber place)
@@ -294,13 +298,13 @@ make_not_appeared(int rti, MvrDelta *delta, AttrNumber of, AttrNumber place)
 	if (delta->places)
 		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->places_name,
 														  delta->places_desc,
-														  delta->nplaces));
+														  Min(delta->nplaces, 10)));
 	else
 	{
 		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
-														  delta->nrows));
+														  Min(delta->nrows, 10)));
 		query->jointree->quals = mvr_item_make_sign(MVR_INT4_GT,
-												 mvr_item_make_weight(1, delta->weight));
+													mvr_item_make_weight(1, delta->weight));
 	}
 	if (delta->places)
 	{

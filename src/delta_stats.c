@@ -388,9 +388,12 @@ build_column(Query *query, Node *expr)
 	switch (rte->rtekind)
 	{
 		case RTE_RELATION:
-			return SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(rte->relid),
-									   Int16GetDatum(var->varattno),
-									   BoolGetDatum(rte->inh));
+			found = SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(rte->relid),
+										Int16GetDatum(var->varattno), BoolGetDatum(rte->inh));
+			/* it may have no children to inherit */
+			return found ? found :
+				SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(rte->relid),
+									Int16GetDatum(var->varattno), BoolGetDatum(false));
 		case RTE_NAMEDTUPLESTORE:
 			found = lookup_planned(rte) ? get_column(lookup_planned(rte), var->varattno) : NULL;
 			return found ? heap_copytuple(found) : NULL;
