@@ -260,12 +260,32 @@ set_old_linear(Query *owner, int rti, MvrDelta *delta, MvrKeys *keys)
 												  mvr_item_make_weight(rti, delta->natts + 1)));
 }
 
+/* The rows of old(R) that a term's rows ask for, as a CTE beside theirs */
+static void
+replace_by_rows_cte(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *keys)
+{
+	MvrRows    *rows = keys->rows;
+	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
+	CommonTableExpr *cte =
+		mvr_tree_make_cte(psprintf("old_%d", list_length(rows->ctes)),
+						  mvr_item_build_old_keyed(rte, delta, owner, keys));
+
+	rows->ctes = lappend(rows->ctes, cte);
+	lfirst(list_nth_cell(owner->rtable, rti - 1)) =
+		mvr_tree_make_cte_rte(cte, rows->level + depth);
+}
+
 /* old(R) in a dependent part of a query, "depth" levels below it */
 static void
 set_old_dependent(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *keys)
 {
 	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
 
+	if (keys && keys->is_joined && keys->rows)
+	{
+		replace_by_rows_cte(owner, rti, depth, delta, keys);
+		return;
+	}
 	if (keys && keys->rows)
 		keys->level = keys->rows->level + depth;
 	if (keys && keys->is_joined)

@@ -140,18 +140,21 @@ mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
 	List	   *before = mvr_delta_stats_set(deltas);
 	bool		save_jit = jit_enabled;
 	double		save_random = random_page_cost;
+	bool		save_merge = enable_mergejoin;
 	PlannedStmt *plan = NULL;
 
 	PG_TRY();
 	{
 		jit_enabled = false;
 		random_page_cost = Min(random_page_cost, seq_page_cost);
+		enable_mergejoin = false;
 		plan = mvr_run_query_plan(query, may_be_parallel);
 	}
 	PG_FINALLY();
 	{
 		jit_enabled = save_jit;
 		random_page_cost = save_random;
+		enable_mergejoin = save_merge;
 		mvr_delta_stats_set(before);
 	}
 	PG_END_TRY();
