@@ -21,6 +21,9 @@
 
 #include "matview_refresh.h"
 
+/* What a page costs that is in memory, beside a row of it (cpu_tuple_cost) */
+#define CACHED_PAGE_COST	0.1
+
 typedef struct RowReceiver
 {
 	DestReceiver pub;
@@ -140,13 +143,15 @@ mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
 	List	   *before = mvr_delta_stats_set(deltas);
 	bool		save_jit = jit_enabled;
 	double		save_random = random_page_cost;
+	double		save_seq = seq_page_cost;
 	bool		save_merge = enable_mergejoin;
 	PlannedStmt *plan = NULL;
 
 	PG_TRY();
 	{
 		jit_enabled = false;
-		random_page_cost = Min(random_page_cost, seq_page_cost);
+		random_page_cost = Min(random_page_cost, CACHED_PAGE_COST);
+		seq_page_cost = Min(seq_page_cost, CACHED_PAGE_COST);
 		enable_mergejoin = false;
 		plan = mvr_run_query_plan(query, may_be_parallel);
 	}
@@ -154,6 +159,7 @@ mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
 	{
 		jit_enabled = save_jit;
 		random_page_cost = save_random;
+		seq_page_cost = save_seq;
 		enable_mergejoin = save_merge;
 		mvr_delta_stats_set(before);
 	}
