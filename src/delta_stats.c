@@ -465,7 +465,8 @@ hand_out_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attno,
 	}
 	else if (rte->rtekind == RTE_CTE)
 		query = lookup_cte(root, rte);
-	else if (rte->rtekind == RTE_SUBQUERY && rte->inh)
+	else if (rte->rtekind == RTE_SUBQUERY && rte->inh &&
+			 strcmp(rte->eref->aliasname, "item") == 0)
 		query = rte->subquery;
 	if (query)
 	{

@@ -35,8 +35,10 @@ estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 	{
 		MvrStageKey *key = mvr_stage_key_begin(stage);
 
-		plan = mvr_run_query_plan(mvr_delta_query_build_contents(stage, key->desc, "wanted",
-																*nrows, false), false);
+		plan = mvr_run_query_plan_delta(mvr_delta_query_build_contents(stage, key->desc,
+																	   "wanted", *nrows,
+																	   false),
+										deltas, false);
 		cost += plan->planTree->total_cost;
 		*nrows = plan->planTree->plan_rows;
 	}
@@ -50,7 +52,7 @@ estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 bool
 mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known)
 {
-	PlannedStmt *full = mvr_run_query_plan(copyObject(view->query), true);
+	PlannedStmt *full = mvr_run_query_plan_delta(copyObject(view->query), NIL, true);
 	List	   *deltas = list_copy(known);
 	double		delta_cost = 0;
 	double		full_cost;
