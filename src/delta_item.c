@@ -11,8 +11,10 @@
  */
 #include "postgres.h"
 
+#include "access/attmap.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 #include "utils/typcache.h"
 
@@ -371,7 +373,7 @@ build_went(MvrDelta *delta, MvrKeys *keys, int level)
 	Query	   *went = build_changes(delta, &weight);
 
 	went->jointree->quals = mvr_item_make_sign(MVR_INT4_LT, weight);
-	if (keys && keys->rows)
+	if (keys && keys->rows && keys->attnos)
 	{
 		went->jointree->quals =
 			mvr_tree_and(list_make2(went->jointree->quals,
@@ -450,12 +452,26 @@ mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKe
 											  build_went(delta, keys, keys->level + 2)));
 }
 
+/* Conditions on the item at rti as those on the delta, the first item of a query */
+static Node *
+map_to_delta(List *quals, int rti, MvrDelta *delta)
+{
+	AttrMap    *map = make_attrmap(delta->natts);
+	bool		has_whole_row;
+	Node	   *mapped;
+
+	memcpy(map->attnums, delta->attmap, sizeof(AttrNumber) * delta->natts);
+	mapped = map_variable_attnos((Node *) quals, rti, 0, map, InvalidOid, &has_whole_row);
+	ChangeVarNodes(mapped, rti, 1, 0);
+	return mvr_tree_and((List *) mapped);
+}
+
 /*
  * The rows that went, for a query that is computed row by row.  Each time it
  * would read all of the delta, so what it can find there is put into a CTE.
  */
 static Query *
-build_went_for_each(MvrDelta *delta, MvrKeys *keys)
+build_went_for_each(MvrDelta *delta, MvrKeys *keys, int rti, List *quals)
 {
 	CommonTableExpr *cte;
 	Query	   *went;
@@ -463,8 +479,10 @@ build_went_for_each(MvrDelta *delta, MvrKeys *keys)
 	if (keys == NULL || keys->rows == NULL)
 		return build_went(delta, NULL, 0);
 	/* one level: from the CTE's query to its neighbour */
-	cte = mvr_tree_make_cte(psprintf("went_%d", list_length(keys->rows->ctes)),
-							build_went(delta, keys, 1));
+	went = build_went(delta, keys, 1);
+	went->jointree->quals = mvr_tree_and(list_make2(went->jointree->quals,
+													map_to_delta(quals, rti, delta)));
+	cte = mvr_tree_make_cte(psprintf("went_%d", list_length(keys->rows->ctes)), went);
 	keys->rows->ctes = lappend(keys->rows->ctes, cte);
 	went = mvr_tree_make_select();
 	mvr_tree_append_from(went, mvr_tree_make_cte_rte(cte, keys->level + 2));
@@ -477,13 +495,15 @@ build_went_for_each(MvrDelta *delta, MvrKeys *keys)
  * old(R) in a dependent part: <columns>, went, and if there is no key also <where
  * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared are in it; they go
  * by the condition that mvr_item_build_old_qual builds.  With keys, those of a
- * term's rows, other rows that went are not in it.
+ * term's rows, rows that went and do not have them are not in it, nor are those
+ * for which one of the quals, conditions on the item at rti alone, is not true.
  */
 Query *
-mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKeys *keys)
+mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKeys *keys,
+						 int rti, List *quals)
 {
 	Query	   *current = build_current(rte, delta, home);
-	Query	   *went = build_went_for_each(delta, keys);
+	Query	   *went = build_went_for_each(delta, keys, rti, quals);
 
 	mvr_tree_append_target(current, make_bool(false), "went");
 	mvr_tree_append_target(went, make_bool(true), "went");

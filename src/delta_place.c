@@ -8,7 +8,9 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 
 #include "matview_refresh.h"
@@ -275,6 +277,33 @@ replace_by_rows_cte(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *
 		mvr_tree_make_cte_rte(cte, rows->level + depth);
 }
 
+/* Does a node refer to the queries around its own, up to so many levels? */
+static bool
+is_correlated(Node *node, int levels)
+{
+	for (int level = 1; level <= levels; level++)
+		if (contain_vars_of_level(node, level))
+			return true;
+	return false;
+}
+
+/* The conditions of a level on one of its FROM items alone */
+static List *
+list_own_quals(Query *owner, int rti, int depth)
+{
+	Bitmapset  *own = bms_make_singleton(rti);
+	List	   *quals = NIL;
+	bool		is_here = false;
+
+	foreach_ptr(Node, item, owner->jointree->fromlist)
+		is_here |= IsA(item, RangeTblRef) && ((RangeTblRef *) item)->rtindex == rti;
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) owner->jointree->quals))
+		if (is_here && bms_equal(mvr_tree_pull_rtis(qual), own) &&
+			!checkExprHasSubLink(qual) && !is_correlated(qual, depth))
+			quals = lappend(quals, qual);
+	return quals;
+}
+
 /* old(R) in a dependent part of a query, "depth" levels below it */
 static void
 set_old_dependent(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *keys)
@@ -292,7 +321,9 @@ set_old_dependent(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *ke
 		mvr_place_replace(owner, rti, mvr_item_build_old_keyed(rte, delta, owner, keys));
 	else
 	{
-		mvr_place_replace(owner, rti, mvr_item_build_old_table(rte, delta, owner, keys));
+		mvr_place_replace(owner, rti,
+						  mvr_item_build_old_table(rte, delta, owner, keys, rti,
+												   list_own_quals(owner, rti, depth)));
 		add_item_qual(owner, rti, mvr_item_build_old_qual(rti, delta));
 	}
 }

@@ -194,7 +194,10 @@ find_keys(Query *query, MvrPlace *item, List *knowns, MvrDelta *delta, MvrItems 
 	return keys;
 }
 
-/* Which rows of an item in a dependent part can matter for a term's rows? */
+/*
+ * Which rows of an item in a dependent part can matter for a term's rows?  If
+ * nothing is known of them, there are no columns in the result.
+ */
 static MvrKeys *
 find_row_keys(Query *query, MvrPlace *item, MvrRows *rows, MvrItems *context)
 {
@@ -202,11 +205,8 @@ find_row_keys(Query *query, MvrPlace *item, MvrRows *rows, MvrItems *context)
 	MvrDelta   *own = mvr_item_lookup_delta(context, item->rte);
 	MvrKeys    *keys = palloc0(sizeof(MvrKeys));
 
-	if (mvr_touch_build(query, &focus) == NULL)
-		return NULL;
 	keys->rows = rows;
-	keys->is_joined = focus.is_joined;
-	foreach_ptr(MvrLink, link, focus.links)
+	foreach_ptr(MvrLink, link, mvr_touch_build(query, &focus) ? focus.links : NIL)
 	{
 		Node	   *outside = mvr_tree_strip_relabel(link->outside);
 		AttrNumber	column = mvr_rows_lookup_column(rows, outside);
@@ -218,7 +218,8 @@ find_row_keys(Query *query, MvrPlace *item, MvrRows *rows, MvrItems *context)
 		keys->attnos = lappend_int(keys->attnos, link->attno);
 		keys->columns = lappend_int(keys->columns, column);
 	}
-	return keys->attnos ? keys : NULL;
+	keys->is_joined = keys->attnos && focus.is_joined;
+	return keys;
 }
 
 /* ----------

@@ -721,7 +721,8 @@ extern Query *mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta,
 extern Query *mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta,
 									   Query *home, MvrKeys *keys);
 extern Query *mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta,
-									   Query *home, MvrKeys *keys);
+									   Query *home, MvrKeys *keys, int rti,
+									   List *quals);
 extern Node *mvr_item_build_old_qual(int rti, MvrDelta *delta);
 
 /* ----------
