@@ -2,9 +2,10 @@
  * delta_query.c
  *		Stage and changes -> Query trees.
  *
- * Every operator's delta rule is written here and nowhere else; what a place
- * reads is built by delta_item.c and put there by delta_place.c, and what a
- * change touches is found by delta_touch.c.  For a relation R, new(R) is what it holds now, D(R) its delta and
+ * Every operator's delta rule is written here, but that of the right side of a
+ * LEFT JOIN (delta_outer.c); what a place reads is built by delta_item.c and put
+ * there by delta_place.c, and what a change touches is found by delta_touch.c.
+ * For a relation R, new(R) is what it holds now, D(R) its delta, and
  *	old(R) = new(R) + -D(R)
  * a UNION ALL of rows with weights.  A linear query is
  *
@@ -36,6 +37,10 @@
  *	FROM a LEFT JOIN b ON a.k = b.k			EXISTS (SELECT FROM D(b) WHERE a.k = b.k)
  *	WHERE a.k IN (SELECT k FROM b WHERE q)	EXISTS (SELECT FROM D(b) WHERE q AND a.k = b.k)
  *	(SELECT sum(x) FROM b WHERE b.k = a.k)	EXISTS (SELECT FROM D(b) WHERE b.k = a.k)
+ *
+ * If dependent parts have changed, a term is split (delta_rows.c): its rows f are
+ * computed once, as a CTE, then the dependent parts for them; both terms of a
+ * place read the same rows.  Not if all f are touched, or nobody can tell.
  *
  * In a dependent part old(R) must be a table, not one with weights:
  *	old(R) = rows of new(R) that did not appear, and the rows that went

@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_statistic.h"
@@ -40,6 +41,10 @@
 /* Rows from which statistics are worth their time, and rows in a sample */
 #define SAMPLE_FROM		50
 #define SAMPLE_ROWS		2000
+#define SAMPLE_BYTES	(4 * 1024 * 1024)
+
+/* A column with longer values has no statistics: none are joined by such */
+#define MAX_WIDTH		1024
 
 /* Columns with at most so many values have all in their statistics */
 #define MAX_VALUES		25
@@ -71,6 +76,7 @@ take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 	int64		total = tuplestore_tuple_count(delta->rows);
 	int			most = Min(total, SAMPLE_ROWS);
 	int64		taken = 0;
+	Size		bytes = 0;
 	pg_prng_state random;
 
 	pg_prng_seed(&random, 1);
@@ -79,7 +85,7 @@ take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 								   tuplestore_alloc_read_pointer(delta->rows,
 																 EXEC_FLAG_REWIND));
 	tuplestore_rescan(delta->rows);
-	while (stats->nrows < most)
+	while (stats->nrows < most && bytes < SAMPLE_BYTES)
 	{
 		/* the next is one of those in the slice of the total that it is for */
 		int64		begin = total * stats->nrows / most;
@@ -91,7 +97,8 @@ take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 		if (!tuplestore_gettupleslot(delta->rows, true, false, slot))
 			break;
 		taken = next + 1;
-		stats->rows[stats->nrows++] = ExecCopySlotMinimalTuple(slot);
+		stats->rows[stats->nrows] = ExecCopySlotMinimalTuple(slot);
+		bytes += stats->rows[stats->nrows++]->t_len;
 	}
 	tuplestore_select_read_pointer(delta->rows, 0);
 	ExecDropSingleTupleTableSlot(slot);
@@ -141,17 +148,15 @@ compare_values(const void *a, const void *b, void *arg)
 	return ApplySortComparator(*(const Datum *) a, false, *(const Datum *) b, false, arg);
 }
 
-static void
-read_column(MvrDelta *delta, MvrDeltaStats *stats, AttrNumber attno, Column *column)
+/* The column's values in the sample, unsorted; false if one is long */
+static bool
+read_values(MvrDelta *delta, MvrDeltaStats *stats, AttrNumber attno, Column *column)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
-	SortSupportData sort = {0};
+	bool		fits = true;
 
-	sort.ssup_cxt = CurrentMemoryContext;
-	sort.ssup_collation = column->att->attcollation;
-	PrepareSortSupportFromOrderingOp(column->type->lt_opr, &sort);
 	column->values = palloc(sizeof(Datum) * stats->nrows);
-	for (int i = 0; i < stats->nrows; i++)
+	for (int i = 0; i < stats->nrows && fits; i++)
 	{
 		bool		isnull;
 		Datum		value;
@@ -162,7 +167,22 @@ read_column(MvrDelta *delta, MvrDeltaStats *stats, AttrNumber attno, Column *col
 			column->nnulls++;
 		else
 			column->values[column->nvalues++] = value;
+		fits = isnull || column->att->attlen != -1 ||
+			toast_raw_datum_size(value) <= MAX_WIDTH;
 	}
+	ExecDropSingleTupleTableSlot(slot);
+	return fits;
+}
+
+/* Sort the values, and count those that are different */
+static void
+sort_values(Column *column)
+{
+	SortSupportData sort = {0};
+
+	sort.ssup_cxt = CurrentMemoryContext;
+	sort.ssup_collation = column->att->attcollation;
+	PrepareSortSupportFromOrderingOp(column->type->lt_opr, &sort);
 	qsort_arg(column->values, column->nvalues, sizeof(Datum), compare_values, &sort);
 	column->different = palloc(sizeof(Datum) * (column->nvalues + 1));
 	column->counts = palloc(sizeof(int) * (column->nvalues + 1));
@@ -177,7 +197,6 @@ read_column(MvrDelta *delta, MvrDeltaStats *stats, AttrNumber attno, Column *col
 		if (++column->counts[column->ndistinct - 1] == 2)
 			column->nonce--;
 	}
-	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* How many values are there in all the rows?  The estimator of ANALYZE. */
@@ -274,7 +293,7 @@ get_column(MvrDelta *delta, AttrNumber attno)
 	Column		column = {0};
 	MemoryContext work;
 	MemoryContext old;
-	HeapTuple	tuple;
+	HeapTuple	tuple = NULL;
 
 	if (stats == NULL || attno <= 0 || attno > delta->desc->natts)
 		return NULL;
@@ -288,10 +307,13 @@ get_column(MvrDelta *delta, AttrNumber attno)
 	work = AllocSetContextCreate(CurrentMemoryContext, "matview statistics",
 								 ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(work);
-	read_column(delta, stats, attno, &column);
-	tuple = build_tuple(&column, delta->nrows);
-	MemoryContextSwitchTo(stats->context);
-	tuple = stats->columns[attno - 1] = heap_copytuple(tuple);
+	if (read_values(delta, stats, attno, &column))
+	{
+		sort_values(&column);
+		tuple = build_tuple(&column, delta->nrows);
+		MemoryContextSwitchTo(stats->context);
+		tuple = stats->columns[attno - 1] = heap_copytuple(tuple);
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(work);
 	return tuple;
