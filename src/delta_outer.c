@@ -1,22 +1,24 @@
 /*
  * delta_outer.c
- *		A change of the table on the right side of a LEFT JOIN.
+ *		Rows without a partner: the right side of a LEFT JOIN, and NOT EXISTS.
  *
  * Computed with all that was and with all that is there, a row of the left side
- * would give all its partners twice, and what has not changed nets to nothing.
- * But the partners of a row are a linear function of R, but for the row of NULLs
- * that stands for none.  So the term for R is
+ * of a LEFT JOIN would give all its partners twice, and what has not changed
+ * nets to nothing.  But the partners of a row are a linear function of R, but for
+ * the row of NULLs that stands for none.  So the term for R is
  *
  *	rows JOIN D(R) ON q							with the weight of D(R)
  *	rows, NULLs WHERE NOT EXISTS (new(R) WHERE q)		with weight +1
  *	rows, NULLs WHERE NOT EXISTS (old(R) WHERE q)		with weight -1
  *
- * and old(R) is asked for by halves, each of which an index or a hash table
- * answers: the rows that went, and those of new(R) that did not appear.
+ * Here as in a NOT EXISTS of the query, old(R) is asked for by halves: the rows
+ * that went, and those of new(R) that did not appear.  An index answers with the
+ * first row that it finds, where it would have to read all of them for a UNION.
  */
 #include "postgres.h"
 
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -100,6 +102,66 @@ build_lonely(Query *rest, MvrPlace *place, List *rights, int weight, MvrItems *c
 	mvr_tree_append_target(query, mvr_tree_make_int4(weight), "weight");
 	query->hasSubLinks = true;
 	return query;
+}
+
+/* Does a level have any other place that may have to be set yet? */
+static bool
+has_other_place(Query *query, MvrPlace *place, MvrPlaces *places)
+{
+	foreach_ptr(MvrPlace, other, places->dependent)
+		if (other != place && mvr_place_is_below((Node *) query, other->mark))
+			return true;
+	return false;
+}
+
+/* The number of a place that a row of this subquery takes a row of; or 0 */
+static int
+find_linear(Query *sub, MvrPlace *place, MvrPlaces *places)
+{
+	Bitmapset  *linear;
+	int			rti = -1;
+
+	if (sub->setOperations || mvr_normalize_is_grouped(sub) || mvr_normalize_is_keyed(sub) ||
+		sub->hasTargetSRFs)
+		return 0;
+	linear = mvr_normalize_list_linear(sub);
+	while ((rti = bms_next_member(linear, rti)) >= 0)
+		if (mvr_place_is_marked(rt_fetch(rti, sub->rtable), place->mark))
+			return has_other_place(sub, place, places) ? 0 : rti;
+	return 0;
+}
+
+/*
+ * Let a place in a NOT EXISTS of a query read what was there, by halves.  False,
+ * with nothing changed, if it is not in one of these.
+ */
+bool
+mvr_outer_set_old(Query *rest, MvrPlace *place, MvrPlaces *places, MvrItems *context)
+{
+	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
+	List	   *quals = NIL;
+	bool		found = false;
+
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) rest->jointree->quals))
+	{
+		SubLink    *link = is_notclause(qual) ? (SubLink *) get_notclausearg((Expr *) qual) : NULL;
+		int			rti = link && IsA(link, SubLink) && link->subLinkType == EXISTS_SUBLINK ?
+			find_linear((Query *) link->subselect, place, places) : 0;
+		SubLink    *other;
+
+		quals = lappend(quals, qual);
+		if (rti == 0)
+			continue;
+		found = true;
+		other = copyObject(link);
+		quals = lappend(quals, make_notclause((Expr *) other));
+		mvr_place_replace((Query *) other->subselect, rti, mvr_item_build_went(delta));
+		mvr_place_replace((Query *) link->subselect, rti,
+						  mvr_item_build_kept(rt_fetch(rti, ((Query *) link->subselect)->rtable),
+											  delta, (Query *) link->subselect));
+	}
+	rest->jointree->quals = mvr_tree_and(quals);
+	return found;
 }
 
 /*

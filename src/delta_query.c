@@ -337,9 +337,20 @@ build_rows(MvrRows *rows, Query *query, List *places, int which, SubLink *touche
 	mvr_rows_finish(rows, place->is_linear ? 0 : 1);
 }
 
+/* Let a place in a dependent part of a term read what was there, for its rows */
+static void
+set_old_for_rows(Query *term, MvrPlace *place, MvrRows *rows, Query *query,
+				 MvrPlaces *marked, MvrItems *context)
+{
+	if (!mvr_outer_set_old(term, place, marked, context))
+		mvr_place_set_old(term, place, find_row_keys(query, place, rows, context), NULL,
+						  context);
+}
+
 /* The terms of a place in a dependent part: two, or for a LEFT JOIN three */
 static List *
-build_dependent_terms(MvrRows *rows, Query *query, MvrPlace *place, MvrItems *context)
+build_dependent_terms(MvrRows *rows, Query *query, MvrPlace *place, MvrPlaces *marked,
+					  MvrItems *context)
 {
 	List	   *terms = mvr_outer_build_terms(rows->rest, place, context);
 	Query	   *before;
@@ -347,7 +358,7 @@ build_dependent_terms(MvrRows *rows, Query *query, MvrPlace *place, MvrItems *co
 	if (terms)
 		return terms;
 	before = copyObject(rows->rest);
-	mvr_place_set_old(before, place, find_row_keys(query, place, rows, context), NULL, context);
+	set_old_for_rows(before, place, rows, query, marked, context);
 	mvr_tree_append_target(rows->rest, mvr_tree_make_int4(1), "weight");
 	mvr_tree_append_target(before, mvr_tree_make_int4(-1), "weight");
 	return list_make2(rows->rest, before);
@@ -355,8 +366,8 @@ build_dependent_terms(MvrRows *rows, Query *query, MvrPlace *place, MvrItems *co
 
 /* The same, split into rows and what is computed for them; one query */
 static Query *
-build_split_terms(MvrRows *rows, Query *query, List *places, int which, SubLink *touched,
-				  List *knowns, MvrItems *context)
+build_split_terms(MvrRows *rows, Query *query, MvrPlaces *marked, List *places, int which,
+				  SubLink *touched, List *knowns, MvrItems *context)
 {
 	MvrPlace   *place = list_nth(places, which);
 	Query	   *term = rows->rest;
@@ -368,13 +379,13 @@ build_split_terms(MvrRows *rows, Query *query, List *places, int which, SubLink 
 		MvrPlace   *other = list_nth(places, i);
 
 		if (!other->is_linear)
-			mvr_place_set_old(rows->rest, other, find_row_keys(query, other, rows, context),
-							  NULL, context);
+			set_old_for_rows(rows->rest, other, rows, query, marked, context);
 	}
 	if (place->is_linear)
 		mvr_tree_append_target(term, (Expr *) mvr_item_make_weight(rows->rti, weight), "weight");
 	else
-		term = mvr_tree_make_union_all(build_dependent_terms(rows, query, place, context));
+		term = mvr_tree_make_union_all(build_dependent_terms(rows, query, place, marked,
+															  context));
 	term->cteList = rows->ctes;
 	return mvr_place_resolve(term, context);
 }
@@ -400,7 +411,8 @@ build_terms(Query *query, MvrPlaces *marked, List *places, int which, MvrItems *
 	}
 	if (rows == NULL)
 		return build_whole_terms(query, places, which, touched, knowns, context);
-	return list_make1(build_split_terms(rows, query, places, which, touched, knowns, context));
+	return list_make1(build_split_terms(rows, query, marked, places, which, touched, knowns,
+										context));
 }
 
 /* One empty arm, for a query in which nothing has changed */

@@ -186,6 +186,7 @@ mvr_rows_split(Query *query, MvrPlaces *places)
 	RangeTblRef *ref = makeNode(RangeTblRef);
 	List	   *items = NIL;
 	List	   *quals = NIL;
+	Node	   *tree;
 	int			rti = -1;
 
 	if (places->dependent == NIL)
@@ -205,9 +206,9 @@ mvr_rows_split(Query *query, MvrPlaces *places)
 		item->rtindex = rti;
 		items = lappend(items, item);
 	}
-	rows->rest->jointree =
-		makeFromExpr(list_make1(rebase((Node *) rows->rest->jointree, (Node *) ref, movable,
-									   places, &quals)), NULL);
+	tree = rebase((Node *) rows->rest->jointree, (Node *) ref, movable, places, &quals);
+	rows->rest->jointree = IsA(tree, FromExpr) ? (FromExpr *) tree :
+		makeFromExpr(list_make1(tree), NULL);
 	rows->columns = list_columns(rows->rest, movable);
 	rows->rest = read_rows(rows->rest, rows, movable);
 	rows->linear->jointree = makeFromExpr(items, mvr_tree_and(copyObject(quals)));

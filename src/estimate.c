@@ -48,11 +48,14 @@ estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 /*
  * Would a rebuild cost less than applying the deltas of base tables?  The states
  * of the stages are known (mvr_inner_set_states).
+ *
+ * The delta queries are planned for pages in memory, as they are when they run,
+ * the whole query with the server's own costs, as REFRESH does it.
  */
 bool
 mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known)
 {
-	PlannedStmt *full = mvr_run_query_plan_delta(copyObject(view->query), NIL, true);
+	PlannedStmt *full = mvr_run_query_plan(copyObject(view->query), true);
 	List	   *deltas = list_copy(known);
 	double		delta_cost = 0;
 	double		full_cost;

@@ -766,9 +766,11 @@ extern AttrNumber mvr_rows_lookup_column(MvrRows *rows, Node *expr);
 extern void mvr_rows_finish(MvrRows *rows, int level);
 
 /* ----------
- * delta_outer.c: a change of the table on the right side of a LEFT JOIN
+ * delta_outer.c: rows without a partner, in LEFT JOIN and NOT EXISTS
  * ----------
  */
+extern bool mvr_outer_set_old(Query *rest, MvrPlace *place, MvrPlaces *places,
+							  MvrItems *context);
 extern List *mvr_outer_build_terms(Query *rest, MvrPlace *place, MvrItems *context);
 
 /* ----------
