@@ -147,18 +147,20 @@ mvr_outer_set_old(Query *rest, MvrPlace *place, MvrPlaces *places, MvrItems *con
 		SubLink    *link = is_notclause(qual) ? (SubLink *) get_notclausearg((Expr *) qual) : NULL;
 		int			rti = link && IsA(link, SubLink) && link->subLinkType == EXISTS_SUBLINK ?
 			find_linear((Query *) link->subselect, place, places) : 0;
-		SubLink    *other;
+		Query	   *kept;
+		SubLink    *went;
 
 		quals = lappend(quals, qual);
 		if (rti == 0)
 			continue;
 		found = true;
-		other = copyObject(link);
-		quals = lappend(quals, make_notclause((Expr *) other));
-		mvr_place_replace((Query *) other->subselect, rti, mvr_item_build_went(delta));
-		mvr_place_replace((Query *) link->subselect, rti,
-						  mvr_item_build_kept(rt_fetch(rti, ((Query *) link->subselect)->rtable),
-											  delta, (Query *) link->subselect));
+		kept = castNode(Query, link->subselect);
+		rt_fetch(rti, kept->rtable)->alias = NULL;
+		went = copyObject(link);
+		quals = lappend(quals, make_notclause((Expr *) went));
+		mvr_place_replace((Query *) went->subselect, rti, mvr_item_build_went(delta));
+		mvr_place_replace(kept, rti,
+						  mvr_item_build_kept(rt_fetch(rti, kept->rtable), delta, kept));
 	}
 	rest->jointree->quals = mvr_tree_and(quals);
 	return found;
