@@ -493,10 +493,11 @@ build_went_for_each(MvrDelta *delta, MvrKeys *keys, int rti, List *quals)
 
 /*
  * old(R) in a dependent part: <columns>, went, and if there is no key also <where
- * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared are in it; they go
- * by the condition that mvr_item_build_old_qual builds.  With keys, those of a
- * term's rows, rows that went and do not have them are not in it, nor are those
- * for which one of the quals, conditions on the item at rti alone, is not true.
+ * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared
+ * are in it; they go by the condition that mvr_item_build_old_qual builds.  With
+ * keys, those of a term's rows, rows that went and do not have them are not in
+ * it, nor are those for which one of the quals, conditions on the item at rti
+ * alone, is not true.
  */
 Query *
 mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKeys *keys,
