@@ -135,7 +135,8 @@ mvr_run_query_plan(Query *query, bool may_be_parallel)
  * Plan a query over deltas, of which the planner gets to know what it would of
  * tables.  There are few rows, so it is never worth it to compile expressions;
  * and what they are joined with has mostly been read or written lately, so a
- * page costs the same wherever it is.
+ * page costs the same wherever it is.  A merge join would read an index in order
+ * to find them, and the planner errs about how much of it.
  */
 PlannedStmt *
 mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
