@@ -68,6 +68,7 @@ _PG_init(void)
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("matview");
 	mvr_in_transaction_init();
+	mvr_delta_stats_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	mvr_shared_request();

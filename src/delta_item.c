@@ -11,8 +11,10 @@
  */
 #include "postgres.h"
 
+#include "access/attmap.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 #include "utils/typcache.h"
 
@@ -182,12 +184,12 @@ build_changes(MvrDelta *delta, Var **weight)
 	return query;
 }
 
-/* weight <compared by func to> 0 */
+/* weight <operator> 0 */
 Node *
-mvr_item_make_sign(Oid func, Var *weight)
+mvr_item_make_sign(Oid op, Var *weight)
 {
-	return (Node *) mvr_tree_make_call(func, BOOLOID,
-									   list_make2(copyObject(weight), mvr_tree_make_int4(0)));
+	return (Node *) mvr_tree_make_equals(op, (Expr *) copyObject(weight),
+										 mvr_tree_make_int4(0), InvalidOid);
 }
 
 /* D(R): <columns>, weight */
@@ -201,25 +203,32 @@ mvr_item_build_delta(MvrDelta *delta)
 	return query;
 }
 
-/* expr = PARAM, and the subquery's column that it stands for */
+/* <column of the item at rti> = PARAM, and the subquery's column that it stands for */
 static Expr *
-make_in_test(Query *query, int paramid, Form_pg_attribute att, int rti, AttrNumber attno,
-			 AttrNumber column)
+make_in_test(Query *query, int paramid, Var *column, int rti, AttrNumber attno)
 {
 	Param	   *param = makeNode(Param);
 
 	param->paramkind = PARAM_SUBLINK;
 	param->paramid = paramid;
-	param->paramtype = att->atttypid;
-	param->paramtypmod = att->atttypmod;
-	param->paramcollid = att->attcollation;
+	param->paramtype = column->vartype;
+	param->paramtypmod = column->vartypmod;
+	param->paramcollid = column->varcollid;
 	param->location = -1;
-	mvr_tree_append_target(query, (Expr *) makeVar(1, column, att->atttypid, att->atttypmod,
-												   att->attcollation, 0), "key");
-	return mvr_tree_make_equals(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr,
-								(Expr *) makeVar(rti, attno, att->atttypid, att->atttypmod,
-												 att->attcollation, 0),
-								(Expr *) param, att->attcollation);
+	mvr_tree_append_target(query, (Expr *) column, "key");
+	return mvr_tree_make_equals(lookup_type_cache(column->vartype, TYPECACHE_EQ_OPR)->eq_opr,
+								(Expr *) makeVar(rti, attno, column->vartype,
+												 column->vartypmod, column->varcollid, 0),
+								(Expr *) param, column->varcollid);
+}
+
+/* A column of an ephemeral relation that a query has as its first item */
+static Var *
+make_enr_var(TupleDesc desc, AttrNumber attno)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, attno - 1);
+
+	return makeVar(1, attno, att->atttypid, att->atttypmod, att->attcollation, 0);
 }
 
 static Expr *
@@ -235,24 +244,39 @@ make_in(Query *query, List *tests)
 	return (Expr *) link;
 }
 
-/* <columns of the item at rti> IN (SELECT <columns> FROM delta) */
+/*
+ * <columns of the item at rti> IN (SELECT <columns> FROM delta), or FROM the rows
+ * of a term, a CTE that is "level" levels further out than this condition.
+ */
 static Node *
-make_key_filter(int rti, MvrKeys *keys)
+make_key_filter(int rti, List *attnos, MvrKeys *keys, int level)
 {
 	Query	   *query = mvr_tree_make_select();
 	List	   *tests = NIL;
 	ListCell   *lc;
 	int			n = 0;
 
-	mvr_tree_append_from(query, mvr_tree_make_enr_rte(keys->delta->name, keys->delta->desc,
-													  keys->delta->nrows));
-	foreach(lc, keys->attnos)
+	if (keys->rows)
+		mvr_tree_append_from(query, mvr_tree_make_cte_rte(linitial(keys->rows->ctes),
+														  level + 1));
+	else
+		mvr_tree_append_from(query, mvr_tree_make_enr_rte(keys->delta->name,
+														  keys->delta->desc,
+														  keys->delta->nrows));
+	foreach(lc, attnos)
 	{
 		AttrNumber	column = list_nth_int(keys->columns, n++);
+		Var		   *var;
 
-		tests = lappend(tests, make_in_test(query, n,
-											TupleDescAttr(keys->delta->desc, column - 1),
-											rti, lfirst_int(lc), column));
+		if (keys->rows)
+		{
+			var = copyObject(list_nth_node(Var, keys->rows->columns, column - 1));
+			var->varno = 1;
+			var->varattno = column;
+		}
+		else
+			var = make_enr_var(keys->delta->desc, column);
+		tests = lappend(tests, make_in_test(query, n, var, rti, lfirst_int(lc)));
 	}
 	return (Node *) make_in(query, tests);
 }
@@ -261,6 +285,10 @@ make_key_filter(int rti, MvrKeys *keys)
  * <key of the item at rti> NOT IN (SELECT <key> FROM D(R) WHERE weight > 0)
  * or, without a key,
  * <place> NOT IN (SELECT place FROM ...)
+ *
+ * The list becomes a hash table, made once.  The planner thinks that it is made
+ * again with each search of an index, and would rather read the table; so it is
+ * told that there are few rows.
  */
 static Expr *
 make_not_appeared(int rti, MvrDelta *delta, AttrNumber of, AttrNumber place)
@@ -272,64 +300,88 @@ make_not_appeared(int rti, MvrDelta *delta, AttrNumber of, AttrNumber place)
 	if (delta->places)
 		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->places_name,
 														  delta->places_desc,
-														  delta->nplaces));
+														  Min(delta->nplaces, 10)));
 	else
 	{
 		mvr_tree_append_from(query, mvr_tree_make_enr_rte(delta->name, delta->desc,
-														  delta->nrows));
-		query->jointree->quals = mvr_item_make_sign(F_INT4GT,
-												 mvr_item_make_weight(1, delta->weight));
+														  Min(delta->nrows, 10)));
+		query->jointree->quals = mvr_item_make_sign(MVR_INT4_GT,
+													mvr_item_make_weight(1, delta->weight));
 	}
 	if (delta->places)
 	{
-		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->places_desc, 0), rti,
-										of, 1));
-		tests = lappend(tests, make_in_test(query, 2, TupleDescAttr(delta->places_desc, 1),
-											rti, place, 2));
+		tests = list_make1(make_in_test(query, 1, make_enr_var(delta->places_desc, 1), rti, of));
+		tests = lappend(tests, make_in_test(query, 2, make_enr_var(delta->places_desc, 2), rti,
+											place));
 	}
 	else if (delta->stage)
-		tests = list_make1(make_in_test(query, 1, TupleDescAttr(delta->desc,
-																delta->place - 1),
-										rti, place, delta->place));
+		tests = list_make1(make_in_test(query, 1, make_enr_var(delta->desc, delta->place), rti,
+										place));
 	while ((attno = bms_next_member(delta->identity, attno)) >= 0)
-	{
-		AttrNumber	column = delta->attmap[attno - 1];
-
 		tests = lappend(tests, make_in_test(query, list_length(tests) + 1,
-											TupleDescAttr(delta->desc, column - 1), rti,
-											attno, column));
-	}
+											make_enr_var(delta->desc, delta->attmap[attno - 1]),
+											rti, attno));
 	return make_notclause(make_in(query, tests));
 }
 
-/* Columns of a stage's output stand for expressions over its state */
-static MvrKeys *
-map_keys(MvrDelta *delta, MvrKeys *keys)
+/* The key columns as those of R, or of the state that a stage's output stands for */
+static List *
+list_current_keys(MvrDelta *delta, MvrKeys *keys)
 {
-	MvrKeys	   *mapped = palloc(sizeof(MvrKeys));
+	List	   *attnos = NIL;
 	ListCell   *lc;
 
 	if (delta->stage == NULL)
-		return keys;
-	*mapped = *keys;
-	mapped->attnos = NIL;
+		return keys->attnos;
 	foreach(lc, keys->attnos)
-		mapped->attnos = lappend_int(mapped->attnos,
-									 castNode(Var, ((TargetEntry *)
-													list_nth(delta->stage->outputs,
-															 lfirst_int(lc) - 1))->expr)->varattno);
-	return mapped;
+		attnos = lappend_int(attnos,
+							 castNode(Var, ((TargetEntry *)
+											list_nth(delta->stage->outputs,
+													 lfirst_int(lc) - 1))->expr)->varattno);
+	return attnos;
+}
+
+/* ... and as those of D(R) */
+static List *
+list_delta_keys(MvrDelta *delta, MvrKeys *keys)
+{
+	List	   *attnos = NIL;
+	ListCell   *lc;
+
+	foreach(lc, keys->attnos)
+		attnos = lappend_int(attnos, delta->attmap[lfirst_int(lc) - 1]);
+	return attnos;
 }
 
 /* Let a query of build_current() have the rows of some keys only */
 static void
-set_key_filter(Query *current, MvrDelta *delta, MvrKeys *keys)
+add_key_filter(Query *current, MvrDelta *delta, MvrKeys *keys)
 {
-	Node	   *having = delta->stage ? copyObject((Node *) delta->stage->having) : NULL;
-
-	current->jointree->quals = mvr_tree_and(list_make2(having,
-													   make_key_filter(1, map_keys(delta, keys))));
+	/* two levels: the UNION ALL, and the query that reads it */
+	current->jointree->quals =
+		mvr_tree_and(list_make2(current->jointree->quals,
+								make_key_filter(1, list_current_keys(delta, keys), keys,
+												keys->level + 2)));
 	current->hasSubLinks = true;
+}
+
+/* SELECT <columns of D(R)> WHERE weight < 0 [AND <keys> IN ...] */
+static Query *
+build_went(MvrDelta *delta, MvrKeys *keys, int level)
+{
+	Var		   *weight;
+	Query	   *went = build_changes(delta, &weight);
+
+	went->jointree->quals = mvr_item_make_sign(MVR_INT4_LT, weight);
+	if (keys && keys->rows && keys->attnos)
+	{
+		went->jointree->quals =
+			mvr_tree_and(list_make2(went->jointree->quals,
+									make_key_filter(1, list_delta_keys(delta, keys), keys,
+													level)));
+		went->hasSubLinks = true;
+	}
+	return went;
 }
 
 /*
@@ -346,7 +398,11 @@ mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home, Mv
 	Expr	   *one = mvr_tree_make_int4(1);
 
 	if (keys)
-		set_key_filter(current, delta, keys);
+	{
+		current->jointree->quals =
+			delta->stage ? copyObject((Node *) delta->stage->having) : NULL;
+		add_key_filter(current, delta, keys);
+	}
 	else if (delta->stage && delta->stage->having)
 	{
 		CaseExpr   *visible = (CaseExpr *)
@@ -356,10 +412,31 @@ mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home, Mv
 		one = (Expr *) visible;
 	}
 	mvr_tree_append_target(current, one, "weight");
-	undone->jointree->quals = mvr_item_make_sign(F_INT4NE, weight);
+	undone->jointree->quals = mvr_item_make_sign(MVR_INT4_NE, weight);
 	mvr_tree_append_target(undone, mvr_tree_make_call(F_INT4UM, INT4OID, list_make1(weight)),
 						   "weight");
 	return mvr_tree_make_union_all(list_make2(current, undone));
+}
+
+/* The rows of old(R) that are not there any more: <columns> */
+Query *
+mvr_item_build_went(MvrDelta *delta)
+{
+	return build_went(delta, NULL, 0);
+}
+
+/* The rows of old(R) that still are: <columns> */
+Query *
+mvr_item_build_kept(RangeTblEntry *rte, MvrDelta *delta, Query *home)
+{
+	Query	   *kept = build_current(rte, delta, home);
+	Node	   *having = delta->stage ? copyObject((Node *) delta->stage->having) : NULL;
+
+	kept->jointree->quals =
+		mvr_tree_and(list_make2(having, make_not_appeared(1, delta, TableOidAttributeNumber,
+														  SelfItemPointerAttributeNumber)));
+	kept->hasSubLinks = true;
+	return kept;
 }
 
 /*
@@ -368,30 +445,66 @@ mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta, Query *home, Mv
 Query *
 mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKeys *keys)
 {
-	Var		   *weight;
-	Query	   *current = build_current(rte, delta, home);
-	Query	   *went = build_changes(delta, &weight);
+	Query	   *current = mvr_item_build_kept(rte, delta, home);
 
-	set_key_filter(current, delta, keys);
-	current->jointree->quals =
-		mvr_tree_and(list_make2(current->jointree->quals,
-								make_not_appeared(1, delta, TableOidAttributeNumber,
-												  SelfItemPointerAttributeNumber)));
-	went->jointree->quals = mvr_item_make_sign(F_INT4LT, weight);
-	return mvr_tree_make_union_all(list_make2(current, went));
+	add_key_filter(current, delta, keys);
+	return mvr_tree_make_union_all(list_make2(current,
+											  build_went(delta, keys, keys->level + 2)));
+}
+
+/* Conditions on the item at rti as those on the delta, the first item of a query */
+static Node *
+map_to_delta(List *quals, int rti, MvrDelta *delta)
+{
+	AttrMap    *map = make_attrmap(delta->natts);
+	bool		has_whole_row;
+	Node	   *mapped;
+
+	memcpy(map->attnums, delta->attmap, sizeof(AttrNumber) * delta->natts);
+	mapped = map_variable_attnos((Node *) quals, rti, 0, map, InvalidOid, &has_whole_row);
+	ChangeVarNodes(mapped, rti, 1, 0);
+	return mvr_tree_and((List *) mapped);
+}
+
+/*
+ * The rows that went, for a query that is computed row by row.  Each time it
+ * would read all of the delta, so what it can find there is put into a CTE.
+ */
+static Query *
+build_went_for_each(MvrDelta *delta, MvrKeys *keys, int rti, List *quals)
+{
+	CommonTableExpr *cte;
+	Query	   *went;
+
+	if (keys == NULL || keys->rows == NULL)
+		return build_went(delta, NULL, 0);
+	/* one level: from the CTE's query to its neighbour */
+	went = build_went(delta, keys, 1);
+	went->jointree->quals = mvr_tree_and(list_make2(went->jointree->quals,
+													map_to_delta(quals, rti, delta)));
+	cte = mvr_tree_make_cte(psprintf("went_%d", list_length(keys->rows->ctes)), went);
+	keys->rows->ctes = lappend(keys->rows->ctes, cte);
+	went = mvr_tree_make_select();
+	mvr_tree_append_from(went, mvr_tree_make_cte_rte(cte, keys->level + 2));
+	foreach_ptr(TargetEntry, tle, ((Query *) cte->ctequery)->targetList)
+		mvr_tree_append_target(went, (Expr *) makeVarFromTargetEntry(1, tle), tle->resname);
+	return went;
 }
 
 /*
  * old(R) in a dependent part: <columns>, went, and if there is no key also <where
- * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared are in it; they go
- * by the condition that mvr_item_build_old_qual builds.
+ * the row stands>, <is it shown>, <in which table>.  Rows of new(R) that appeared
+ * are in it; they go by the condition that mvr_item_build_old_qual builds.  With
+ * keys, those of a term's rows, rows that went and do not have them are not in
+ * it, nor are those for which one of the quals, conditions on the item at rti
+ * alone, is not true.
  */
 Query *
-mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
+mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home, MvrKeys *keys,
+						 int rti, List *quals)
 {
-	Var		   *weight;
 	Query	   *current = build_current(rte, delta, home);
-	Query	   *went = build_changes(delta, &weight);
+	Query	   *went = build_went_for_each(delta, keys, rti, quals);
 
 	mvr_tree_append_target(current, make_bool(false), "went");
 	mvr_tree_append_target(went, make_bool(true), "went");
@@ -409,7 +522,6 @@ mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta, Query *home)
 		mvr_tree_append_target(went, make_bool(true), "shown");
 		mvr_tree_append_target(went, (Expr *) makeNullConst(OIDOID, -1, InvalidOid), "of");
 	}
-	went->jointree->quals = mvr_item_make_sign(F_INT4LT, weight);
 	return mvr_tree_make_union_all(list_make2(current, went));
 }
 

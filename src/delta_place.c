@@ -8,7 +8,9 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 
 #include "matview_refresh.h"
@@ -108,6 +110,7 @@ typedef struct FindContext
 {
 	const char *mark;
 	Query	   *level;			/* being walked */
+	int			depth;			/* of that level */
 	Query	   *owner;			/* has the entry in its range table */
 	int			rti;
 } FindContext;
@@ -123,6 +126,7 @@ find_walker(Node *node, FindContext *context)
 		bool		found = false;
 
 		context->level = (Query *) node;
+		context->depth++;
 		for (int rti = 1; rti <= list_length(context->level->rtable); rti++)
 		{
 			if (mvr_place_is_marked(rt_fetch(rti, context->level->rtable), context->mark))
@@ -133,7 +137,11 @@ find_walker(Node *node, FindContext *context)
 			}
 		}
 		found = query_tree_walker((Query *) node, find_walker, context, 0);
-		context->level = save;
+		if (!found)
+		{
+			context->level = save;
+			context->depth--;
+		}
 		return found;
 	}
 	return expression_tree_walker(node, find_walker, context);
@@ -143,7 +151,7 @@ find_walker(Node *node, FindContext *context)
 bool
 mvr_place_is_below(Node *node, const char *mark)
 {
-	FindContext context = {mark, NULL, NULL, 0};
+	FindContext context = {.mark = mark};
 
 	return find_walker(node, &context);
 }
@@ -195,15 +203,17 @@ mvr_place_replace(Query *owner, int rti, Query *by)
 	lfirst(list_nth_cell(owner->rtable, rti - 1)) = mvr_tree_make_subquery_rte(by, "item");
 }
 
-static void
+/* Returns how many levels below the query the owner is */
+static int
 get_place(Query *query, MvrPlace *place, Query **owner, int *rti)
 {
-	FindContext context = {place->mark, NULL, NULL, 0};
+	FindContext context = {.mark = place->mark,.depth = -1};
 
 	if (!find_walker((Node *) query, &context))
 		elog(ERROR, "%s not found", place->mark);
 	*owner = context.owner;
 	*rti = context.rti;
+	return context.depth;
 }
 
 /* old(Q) for a linear item that is a subquery, of its delta: its columns, weight */
@@ -227,33 +237,95 @@ build_old_subquery(Query *subquery, Query *changes)
 static void
 replace_by_cte(Query *owner, int rti, Query *by)
 {
-	CommonTableExpr *cte = makeNode(CommonTableExpr);
-	RangeTblEntry *rte = makeNode(RangeTblEntry);
+	CommonTableExpr *cte =
+		mvr_tree_make_cte(psprintf("old_%d", list_length(owner->cteList) + 1), by);
 
-	foreach_ptr(TargetEntry, tle, by->targetList)
-	{
-		Node	   *expr = (Node *) tle->expr;
-
-		cte->ctecolnames = lappend(cte->ctecolnames, makeString(pstrdup(tle->resname)));
-		cte->ctecoltypes = lappend_oid(cte->ctecoltypes, exprType(expr));
-		cte->ctecoltypmods = lappend_int(cte->ctecoltypmods, exprTypmod(expr));
-		cte->ctecolcollations = lappend_oid(cte->ctecolcollations, exprCollation(expr));
-	}
-	cte->ctename = psprintf("old_%d", list_length(owner->cteList) + 1);
-	cte->ctematerialized = CTEMaterializeAlways;
-	cte->ctequery = (Node *) by;
-	cte->cterefcount = 1;
-	cte->location = -1;
 	owner->cteList = lappend(owner->cteList, cte);
+	lfirst(list_nth_cell(owner->rtable, rti - 1)) = mvr_tree_make_cte_rte(cte, 0);
+}
 
-	rte->rtekind = RTE_CTE;
-	rte->ctename = cte->ctename;
-	rte->coltypes = list_copy(cte->ctecoltypes);
-	rte->coltypmods = list_copy(cte->ctecoltypmods);
-	rte->colcollations = list_copy(cte->ctecolcollations);
-	rte->eref = makeAlias(cte->ctename, copyObject(cte->ctecolnames));
-	rte->inFromCl = true;
-	lfirst(list_nth_cell(owner->rtable, rti - 1)) = rte;
+/* old(R) for a linear item */
+static void
+set_old_linear(Query *owner, int rti, MvrDelta *delta, MvrKeys *keys)
+{
+	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
+	Query	   *old = mvr_item_build_old_weighted(rte, delta, owner, keys);
+
+	if (keys)
+	{
+		replace_by_cte(owner, rti, old);
+		return;
+	}
+	mvr_place_replace(owner, rti, old);
+	if (delta->stage && delta->stage->having)
+		add_item_qual(owner, rti, mvr_item_make_sign(MVR_INT4_NE,
+												  mvr_item_make_weight(rti, delta->natts + 1)));
+}
+
+/* The rows of old(R) that a term's rows ask for, as a CTE beside theirs */
+static void
+replace_by_rows_cte(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *keys)
+{
+	MvrRows    *rows = keys->rows;
+	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
+	CommonTableExpr *cte =
+		mvr_tree_make_cte(psprintf("old_%d", list_length(rows->ctes)),
+						  mvr_item_build_old_keyed(rte, delta, owner, keys));
+
+	rows->ctes = lappend(rows->ctes, cte);
+	lfirst(list_nth_cell(owner->rtable, rti - 1)) =
+		mvr_tree_make_cte_rte(cte, rows->level + depth);
+}
+
+/* Does a node refer to the queries around its own, up to so many levels? */
+static bool
+is_correlated(Node *node, int levels)
+{
+	for (int level = 1; level <= levels; level++)
+		if (contain_vars_of_level(node, level))
+			return true;
+	return false;
+}
+
+/* The conditions of a level on one of its FROM items alone */
+static List *
+list_own_quals(Query *owner, int rti, int depth)
+{
+	Bitmapset  *own = bms_make_singleton(rti);
+	List	   *quals = NIL;
+	bool		is_here = false;
+
+	foreach_ptr(Node, item, owner->jointree->fromlist)
+		is_here |= IsA(item, RangeTblRef) && ((RangeTblRef *) item)->rtindex == rti;
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) owner->jointree->quals))
+		if (is_here && bms_equal(mvr_tree_pull_rtis(qual), own) &&
+			!checkExprHasSubLink(qual) && !is_correlated(qual, depth))
+			quals = lappend(quals, qual);
+	return quals;
+}
+
+/* old(R) in a dependent part of a query, "depth" levels below it */
+static void
+set_old_dependent(Query *owner, int rti, int depth, MvrDelta *delta, MvrKeys *keys)
+{
+	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
+
+	if (keys && keys->is_joined && keys->rows)
+	{
+		replace_by_rows_cte(owner, rti, depth, delta, keys);
+		return;
+	}
+	if (keys && keys->rows)
+		keys->level = keys->rows->level + depth;
+	if (keys && keys->is_joined)
+		mvr_place_replace(owner, rti, mvr_item_build_old_keyed(rte, delta, owner, keys));
+	else
+	{
+		mvr_place_replace(owner, rti,
+						  mvr_item_build_old_table(rte, delta, owner, keys, rti,
+												   list_own_quals(owner, rti, depth)));
+		add_item_qual(owner, rti, mvr_item_build_old_qual(rti, delta));
+	}
 }
 
 /*
@@ -265,31 +337,17 @@ mvr_place_set_old(Query *query, MvrPlace *place, MvrKeys *keys, Query *changes, 
 {
 	Query	   *owner;
 	int			rti;
-	RangeTblEntry *rte;
-	MvrDelta   *delta;
+	int			depth = get_place(query, place, &owner, &rti);
+	RangeTblEntry *rte = rt_fetch(rti, owner->rtable);
+	MvrDelta   *delta = mvr_item_lookup_delta(context, rte);
 
-	get_place(query, place, &owner, &rti);
-	rte = rt_fetch(rti, owner->rtable);
 	rte->alias = NULL;
-	delta = mvr_item_lookup_delta(context, rte);
 	if (delta == NULL)
 		mvr_place_replace(owner, rti, build_old_subquery(rte->subquery, changes));
-	else if (place->is_linear && keys)
-		replace_by_cte(owner, rti, mvr_item_build_old_weighted(rte, delta, owner, keys));
 	else if (place->is_linear)
-	{
-		mvr_place_replace(owner, rti, mvr_item_build_old_weighted(rte, delta, owner, NULL));
-		if (delta->stage && delta->stage->having)
-			add_item_qual(owner, rti, mvr_item_make_sign(F_INT4NE,
-													  mvr_item_make_weight(rti, delta->natts + 1)));
-	}
-	else if (keys)
-		mvr_place_replace(owner, rti, mvr_item_build_old_keyed(rte, delta, owner, keys));
+		set_old_linear(owner, rti, delta, keys);
 	else
-	{
-		mvr_place_replace(owner, rti, mvr_item_build_old_table(rte, delta, owner));
-		add_item_qual(owner, rti, mvr_item_build_old_qual(rti, delta));
-	}
+		set_old_dependent(owner, rti, depth, delta, keys);
 }
 
 /* Let a linear place read the delta; "changes" as above */

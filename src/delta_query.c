@@ -2,9 +2,10 @@
  * delta_query.c
  *		Stage and changes -> Query trees.
  *
- * Every operator's delta rule is written here and nowhere else; what a place
- * reads is built by delta_item.c and put there by delta_place.c, and what a
- * change touches is found by delta_touch.c.  For a relation R, new(R) is what it holds now, D(R) its delta and
+ * Every operator's delta rule is written here, but that of the right side of a
+ * LEFT JOIN (delta_outer.c); what a place reads is built by delta_item.c and put
+ * there by delta_place.c, and what a change touches is found by delta_touch.c.
+ * For a relation R, new(R) is what it holds now, D(R) its delta, and
  *	old(R) = new(R) + -D(R)
  * a UNION ALL of rows with weights.  A linear query is
  *
@@ -36,6 +37,10 @@
  *	FROM a LEFT JOIN b ON a.k = b.k			EXISTS (SELECT FROM D(b) WHERE a.k = b.k)
  *	WHERE a.k IN (SELECT k FROM b WHERE q)	EXISTS (SELECT FROM D(b) WHERE q AND a.k = b.k)
  *	(SELECT sum(x) FROM b WHERE b.k = a.k)	EXISTS (SELECT FROM D(b) WHERE b.k = a.k)
+ *
+ * If dependent parts have changed, a term is split (delta_rows.c): its rows f are
+ * computed once, as a CTE, then the dependent parts for them; both terms of a
+ * place read the same rows.  Not if all f are touched, or nobody can tell.
  *
  * In a dependent part old(R) must be a table, not one with weights:
  *	old(R) = rows of new(R) that did not appear, and the rows that went
@@ -180,6 +185,8 @@ find_keys(Query *query, MvrPlace *item, List *knowns, MvrDelta *delta, MvrItems 
 				if (known)
 					add_key(&keys, own, link->attno, delta, known->column);
 			}
+		if (keys)
+			keys->is_joined = true;
 		return keys;
 	}
 	foreach_ptr(Known, known, knowns)
@@ -189,6 +196,34 @@ find_keys(Query *query, MvrPlace *item, List *knowns, MvrDelta *delta, MvrItems 
 		if (mvr_item_is_plain(own, attno))
 			add_key(&keys, own, attno, delta, known->column);
 	}
+	return keys;
+}
+
+/*
+ * Which rows of an item in a dependent part can matter for a term's rows?  If
+ * nothing is known of them, there are no columns in the result.
+ */
+static MvrKeys *
+find_row_keys(Query *query, MvrPlace *item, MvrRows *rows, MvrItems *context)
+{
+	MvrFocus		focus = {.context = context,.term = query,.place = item};
+	MvrDelta   *own = mvr_item_lookup_delta(context, item->rte);
+	MvrKeys    *keys = palloc0(sizeof(MvrKeys));
+
+	keys->rows = rows;
+	foreach_ptr(MvrLink, link, mvr_touch_build(query, &focus) ? focus.links : NIL)
+	{
+		Node	   *outside = mvr_tree_strip_relabel(link->outside);
+		AttrNumber	column = mvr_rows_lookup_column(rows, outside);
+
+		if (column == 0 || list_member_int(keys->attnos, link->attno) ||
+			exprType(outside) !=
+			TupleDescAttr(own->desc, own->attmap[link->attno - 1] - 1)->atttypid)
+			continue;
+		keys->attnos = lappend_int(keys->attnos, link->attno);
+		keys->columns = lappend_int(keys->columns, column);
+	}
+	keys->is_joined = keys->attnos && focus.is_joined;
 	return keys;
 }
 
@@ -231,23 +266,34 @@ build_changes_at(MvrPlace *place, MvrItems *context)
 		build_delta(place->rte->subquery, context) : NULL;
 }
 
-/* The terms for one place: one, or two of opposite sign */
-static List *
-build_terms(Query *query, List *places, int which, MvrItems *context)
+/* Let the places behind one read what was there */
+static void
+set_old_behind(Query *term, Query *query, List *places, int which, List *knowns,
+			   MvrItems *context)
 {
-	MvrPlace	   *place = list_nth(places, which);
+	MvrPlace   *place = list_nth(places, which);
 	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
-	List	   *knowns = delta ? list_known(query, place, delta, context) : NIL;
-	Query	   *term = copyObject(query);
-	Query	   *before;
 
 	for (int i = which + 1; i < list_length(places); i++)
 	{
-		MvrPlace	   *other = list_nth(places, i);
+		MvrPlace   *other = list_nth(places, i);
 
 		mvr_place_set_old(term, other, find_keys(query, other, knowns, delta, context),
-				build_changes_at(other, context), context);
+						  build_changes_at(other, context), context);
 	}
+}
+
+/* The terms for one place: one, or two of opposite sign */
+static List *
+build_whole_terms(Query *query, List *places, int which, SubLink *touched, List *knowns,
+				  MvrItems *context)
+{
+	MvrPlace   *place = list_nth(places, which);
+	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
+	Query	   *term = copyObject(query);
+	Query	   *before;
+
+	set_old_behind(term, query, places, which, knowns, context);
 	if (place->is_linear)
 	{
 		mvr_place_set_delta(term, place, build_changes_at(place, context), context);
@@ -255,13 +301,118 @@ build_terms(Query *query, List *places, int which, MvrItems *context)
 							   "weight");
 		return list_make1(mvr_place_resolve(term, context));
 	}
-	mvr_touch_restrict(term, place, context);
+	mvr_touch_add(term, touched);
 	before = copyObject(term);
 	mvr_place_set_old(before, place, find_keys(query, place, knowns, delta, context), NULL,
-			context);
+					  context);
 	mvr_tree_append_target(term, build_weight(query, places, which, 1, context), "weight");
 	mvr_tree_append_target(before, build_weight(query, places, which, -1, context), "weight");
 	return list_make2(mvr_place_resolve(term, context), mvr_place_resolve(before, context));
+}
+
+/* Complete the rows of a term that is split; the last column is the weight */
+static void
+build_rows(MvrRows *rows, Query *query, List *places, int which, SubLink *touched,
+		   List *knowns, MvrItems *context)
+{
+	MvrPlace   *place = list_nth(places, which);
+	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
+
+	for (int i = which + 1; i < list_length(places); i++)
+	{
+		MvrPlace   *other = list_nth(places, i);
+
+		if (other->is_linear)
+			mvr_place_set_old(rows->linear, other,
+							  find_keys(query, other, knowns, delta, context),
+							  build_changes_at(other, context), context);
+	}
+	if (place->is_linear)
+		mvr_place_set_delta(rows->linear, place, build_changes_at(place, context), context);
+	else
+		mvr_touch_add(rows->linear, touched);
+	mvr_tree_append_target(rows->linear, build_weight(query, places, which, 1, context),
+						   "weight");
+	/* two queries read those of a place in a dependent part, a UNION ALL */
+	mvr_rows_finish(rows, place->is_linear ? 0 : 1);
+}
+
+/* Let a place in a dependent part of a term read what was there, for its rows */
+static void
+set_old_for_rows(Query *term, MvrPlace *place, MvrRows *rows, Query *query,
+				 MvrPlaces *marked, MvrItems *context)
+{
+	if (!mvr_outer_set_old(term, place, marked, context))
+		mvr_place_set_old(term, place, find_row_keys(query, place, rows, context), NULL,
+						  context);
+}
+
+/* The terms of a place in a dependent part: two, or for a LEFT JOIN three */
+static List *
+build_dependent_terms(MvrRows *rows, Query *query, MvrPlace *place, MvrPlaces *marked,
+					  MvrItems *context)
+{
+	List	   *terms = mvr_outer_build_terms(rows->rest, place, context);
+	Query	   *before;
+
+	if (terms)
+		return terms;
+	before = copyObject(rows->rest);
+	set_old_for_rows(before, place, rows, query, marked, context);
+	mvr_tree_append_target(rows->rest, mvr_tree_make_int4(1), "weight");
+	mvr_tree_append_target(before, mvr_tree_make_int4(-1), "weight");
+	return list_make2(rows->rest, before);
+}
+
+/* The same, split into rows and what is computed for them; one query */
+static Query *
+build_split_terms(MvrRows *rows, Query *query, MvrPlaces *marked, List *places, int which,
+				  SubLink *touched, List *knowns, MvrItems *context)
+{
+	MvrPlace   *place = list_nth(places, which);
+	Query	   *term = rows->rest;
+	AttrNumber	weight = list_length(rows->columns) + 1;
+
+	build_rows(rows, query, places, which, touched, knowns, context);
+	for (int i = which + 1; i < list_length(places); i++)
+	{
+		MvrPlace   *other = list_nth(places, i);
+
+		if (!other->is_linear)
+			set_old_for_rows(rows->rest, other, rows, query, marked, context);
+	}
+	if (place->is_linear)
+		mvr_tree_append_target(term, (Expr *) mvr_item_make_weight(rows->rti, weight), "weight");
+	else
+		term = mvr_tree_make_union_all(build_dependent_terms(rows, query, place, marked,
+															  context));
+	term->cteList = rows->ctes;
+	return mvr_place_resolve(term, context);
+}
+
+static List *
+build_terms(Query *query, MvrPlaces *marked, List *places, int which, MvrItems *context)
+{
+	MvrPlace   *place = list_nth(places, which);
+	MvrDelta   *delta = mvr_item_lookup_delta(context, place->rte);
+	List	   *knowns = delta ? list_known(query, place, delta, context) : NIL;
+	MvrRows    *rows = mvr_rows_split(query, marked);
+	SubLink    *touched = NULL;
+
+	if (!place->is_linear)
+	{
+		MvrFocus	focus = {.context = context,.place = place};
+
+		focus.term = copyObject(query);
+		set_old_behind(focus.term, query, places, which, knowns, context);
+		touched = mvr_touch_build(focus.term, &focus);
+		if (touched == NULL || (rows && !mvr_rows_can_tell(rows, (Node *) touched)))
+			rows = NULL;
+	}
+	if (rows == NULL)
+		return build_whole_terms(query, places, which, touched, knowns, context);
+	return list_make1(build_split_terms(rows, query, marked, places, which, touched, knowns,
+										context));
 }
 
 /* One empty arm, for a query in which nothing has changed */
@@ -297,7 +448,7 @@ build_delta(Query *query, MvrItems *context)
 		mvr_place_mark(marked, true, &places);
 		all = list_concat(places.linear, places.dependent);
 		for (int i = 0; i < list_length(all); i++)
-			arms = list_concat(arms, build_terms(marked, all, i, context));
+			arms = list_concat(arms, build_terms(marked, &places, all, i, context));
 	}
 	return arms == NIL ? build_nothing(query, context) : mvr_tree_make_union_all(arms);
 }
@@ -373,7 +524,7 @@ append_key_groups(Query *query, const MvrStage *stage)
 	query->hasAggs = true;
 }
 
-/* An aggregate over rows of one sign: came (F_INT4GT 0) or went (F_INT4LT 0) */
+/* An aggregate over rows of one sign: came (MVR_INT4_GT 0) or went (MVR_INT4_LT 0) */
 static Expr *
 make_signed(Aggref *pattern, Var *weight, Oid compare)
 {
@@ -468,8 +619,8 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 						   "count");
 	foreach_ptr(Aggref, agg, aggregates)
 	{
-		mvr_tree_append_target(query, make_signed(agg, weight, F_INT4GT), "came");
-		mvr_tree_append_target(query, make_signed(agg, weight, F_INT4LT), "went");
+		mvr_tree_append_target(query, make_signed(agg, weight, MVR_INT4_GT), "came");
+		mvr_tree_append_target(query, make_signed(agg, weight, MVR_INT4_LT), "went");
 	}
 	append_key_groups(query, stage);
 	return query;

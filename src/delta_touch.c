@@ -696,13 +696,10 @@ join_touched_keys(Query *term, SubLink *touched)
 	return true;
 }
 
-/* Restrict a term to the rows that a place in a dependent part touches */
+/* Restrict a term to the rows that are touched; NULL for all */
 void
-mvr_touch_restrict(Query *term, MvrPlace *place, MvrItems *context)
+mvr_touch_add(Query *term, SubLink *touched)
 {
-	MvrFocus		focus = {.context = context,.term = term,.place = place};
-	SubLink    *touched = mvr_touch_build(term, &focus);
-
 	term->hasSubLinks = true;
 	if (touched && !join_touched_keys(term, touched))
 		term->jointree->quals = mvr_tree_and(list_make2(term->jointree->quals, touched));

@@ -24,9 +24,10 @@
 static double
 estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 {
-	PlannedStmt *plan = mvr_run_query_plan(stage->strategy == MVR_ROWS ?
-										   mvr_delta_query_build_rows(stage, deltas) :
-										   mvr_delta_query_build_groups(stage, deltas), false);
+	Query	   *query = stage->strategy == MVR_ROWS ?
+		mvr_delta_query_build_rows(stage, deltas) :
+		mvr_delta_query_build_groups(stage, deltas);
+	PlannedStmt *plan = mvr_run_query_plan_delta(query, deltas, false);
 	double		cost = plan->planTree->total_cost;
 
 	*nrows = plan->planTree->plan_rows;
@@ -34,8 +35,10 @@ estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 	{
 		MvrStageKey *key = mvr_stage_key_begin(stage);
 
-		plan = mvr_run_query_plan(mvr_delta_query_build_contents(stage, key->desc, "wanted",
-																*nrows, false), false);
+		plan = mvr_run_query_plan_delta(mvr_delta_query_build_contents(stage, key->desc,
+																	   "wanted", *nrows,
+																	   false),
+										deltas, false);
 		cost += plan->planTree->total_cost;
 		*nrows = plan->planTree->plan_rows;
 	}
@@ -45,6 +48,9 @@ estimate_stage(MvrStage *stage, List *deltas, double *nrows)
 /*
  * Would a rebuild cost less than applying the deltas of base tables?  The states
  * of the stages are known (mvr_inner_set_states).
+ *
+ * The delta queries are planned for pages in memory, as they are when they run,
+ * the whole query with the server's own costs, as REFRESH does it.
  */
 bool
 mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known)

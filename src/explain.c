@@ -201,7 +201,8 @@ explain_delta_plan(Lines *lines, MvrStage *stage, List *deltas, const char *titl
 		mvr_delta_query_build_groups(stage, deltas);
 
 	put_line(lines, "%s", title);
-	put_text(lines, mvr_run_query_explain(mvr_run_query_plan(query, stage->strategy == MVR_ROWS),
+	put_text(lines, mvr_run_query_explain(mvr_run_query_plan_delta(query, deltas,
+															   stage->strategy == MVR_ROWS),
 										  mvr_run_query_environment(deltas)));
 }
 

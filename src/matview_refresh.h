@@ -399,6 +399,7 @@ typedef struct MvrDelta
 	int64		nplaces;
 	int64		nrows;
 	int64		nread;			/* before they were netted */
+	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
 
 /* ----------
@@ -587,6 +588,8 @@ extern void mvr_tree_append_target(Query *query, Expr *expr, const char *name);
 extern RangeTblEntry *mvr_tree_make_subquery_rte(Query *subquery, const char *name);
 extern RangeTblEntry *mvr_tree_make_enr_rte(const char *name, TupleDesc desc,
 											double nrows);
+extern CommonTableExpr *mvr_tree_make_cte(const char *name, Query *query);
+extern RangeTblEntry *mvr_tree_make_cte_rte(CommonTableExpr *cte, int level);
 extern RangeTblRef *mvr_tree_append_from(Query *query, RangeTblEntry *rte);
 extern Query *mvr_tree_make_outer(Query *subquery, const char *name);
 extern Query *mvr_tree_make_union_all(List *arms);
@@ -747,32 +750,55 @@ typedef struct MvrItems
 	List	   *deltas;			/* of MvrDelta; what has none has not changed */
 } MvrItems;
 
+/* A term's linear part, see delta_rows.c */
+typedef struct MvrRows
+{
+	Query	   *linear;			/* the query of the rows, a CTE */
+	Query	   *rest;			/* reads them as item rti */
+	Bitmapset  *items;			/* whose columns the rows have */
+	List	   *columns;		/* of Var: what their columns are in the term */
+	int			rti;
+	int			level;			/* of queries from the rest out to the CTEs */
+	List	   *ctes;			/* of CommonTableExpr, the rows first */
+} MvrRows;
+
 /*
  * Rows of an item that can matter: those whose columns have values that occur
- * in a delta.  Both lists have attribute numbers, of the item and of the
- * delta's ephemeral relation.
+ * in a delta, or in the rows of a term.  Both lists have attribute numbers, of
+ * the item and of the delta's ephemeral relation or the rows.
  */
 typedef struct MvrKeys
 {
-	MvrDelta   *delta;
+	MvrDelta   *delta;			/* or NULL: */
+	MvrRows    *rows;
+	int			level;			/* of queries from the item's out to the rows' CTE */
+	bool		is_joined;		/* the item is read once, not for row after row */
 	List	   *attnos;
 	List	   *columns;
 } MvrKeys;
+
+/* pg_operator.dat has no symbols for these */
+#define MVR_INT4_LT		97
+#define MVR_INT4_NE		518
+#define MVR_INT4_GT		521
 
 extern MvrStage *mvr_item_lookup_stage(MvrItems *context, RangeTblEntry *rte);
 extern MvrDelta *mvr_item_lookup_delta(MvrItems *context, RangeTblEntry *rte);
 extern bool mvr_item_has_changed(Query *query, MvrItems *context);
 extern bool mvr_item_is_plain(MvrDelta *delta, AttrNumber attno);
 extern Var *mvr_item_make_weight(int rti, AttrNumber attno);
-extern Node *mvr_item_make_sign(Oid func, Var *weight);
+extern Node *mvr_item_make_sign(Oid op, Var *weight);
 extern RangeTblEntry *mvr_item_build_stage(MvrStage *stage);
 extern Query *mvr_item_build_delta(MvrDelta *delta);
+extern Query *mvr_item_build_went(MvrDelta *delta);
+extern Query *mvr_item_build_kept(RangeTblEntry *rte, MvrDelta *delta, Query *home);
 extern Query *mvr_item_build_old_weighted(RangeTblEntry *rte, MvrDelta *delta,
 										  Query *home, MvrKeys *keys);
 extern Query *mvr_item_build_old_keyed(RangeTblEntry *rte, MvrDelta *delta,
 									   Query *home, MvrKeys *keys);
 extern Query *mvr_item_build_old_table(RangeTblEntry *rte, MvrDelta *delta,
-									   Query *home);
+									   Query *home, MvrKeys *keys, int rti,
+									   List *quals);
 extern Node *mvr_item_build_old_qual(int rti, MvrDelta *delta);
 
 /* ----------
@@ -807,6 +833,23 @@ extern AttrNumber mvr_place_get_weight(Query *query, MvrPlace *place,
 extern Query *mvr_place_resolve(Query *query, MvrItems *context);
 
 /* ----------
+ * delta_rows.c: the linear part of a term, computed once
+ * ----------
+ */
+extern MvrRows *mvr_rows_split(Query *query, MvrPlaces *places);
+extern bool mvr_rows_can_tell(MvrRows *rows, Node *qual);
+extern AttrNumber mvr_rows_lookup_column(MvrRows *rows, Node *expr);
+extern void mvr_rows_finish(MvrRows *rows, int level);
+
+/* ----------
+ * delta_outer.c: rows without a partner, in LEFT JOIN and NOT EXISTS
+ * ----------
+ */
+extern bool mvr_outer_set_old(Query *rest, MvrPlace *place, MvrPlaces *places,
+							  MvrItems *context);
+extern List *mvr_outer_build_terms(Query *rest, MvrPlace *place, MvrItems *context);
+
+/* ----------
  * delta_touch.c: which rows a change in a dependent part touches
  * ----------
  */
@@ -835,7 +878,7 @@ typedef struct MvrFocus
 } MvrFocus;
 
 extern SubLink *mvr_touch_build(Query *term, MvrFocus *focus);
-extern void mvr_touch_restrict(Query *term, MvrPlace *place, MvrItems *context);
+extern void mvr_touch_add(Query *term, SubLink *touched);
 
 /* ----------
  * delta_query.c: stage + changed base tables -> Query trees
@@ -853,6 +896,13 @@ extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
 											 int64 nrows, bool with_nulls);
 
 /* ----------
+ * delta_stats.c: what the planner may know about the rows of deltas
+ * ----------
+ */
+extern void mvr_delta_stats_init(void);
+extern List *mvr_delta_stats_set(List *deltas);
+
+/* ----------
  * run_query.c: plan a Query tree and run it, row by row into a function
  * ----------
  */
@@ -864,6 +914,8 @@ extern void mvr_run_query_add_rows(QueryEnvironment *env, const char *name,
 								   int64 nrows);
 extern void mvr_run_query_check_rights(Query *query);
 extern PlannedStmt *mvr_run_query_plan(Query *query, bool may_be_parallel);
+extern PlannedStmt *mvr_run_query_plan_delta(Query *query, List *deltas,
+											 bool may_be_parallel);
 extern uint64 mvr_run_query(PlannedStmt *plan, QueryEnvironment *env,
 							MvrRowFunction function, void *arg);
 extern char *mvr_run_query_explain(PlannedStmt *plan, QueryEnvironment *env);

@@ -154,6 +154,8 @@ mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
 		bitmap = (bits8 *) to;
 		to += BITMAPLEN(pack->desc->natts);
 	}
+	/* padding must be zero, for that is how it is told from a short header */
+	memset(pack->room, 0, length);
 	heap_fill_tuple(pack->desc, v, n, (char *) pack->room, length, &infomask, bitmap);
 	memcpy(to, pack->room, length);
 	pack->used = to + length - pack->data;

@@ -30,8 +30,9 @@ static PlannedStmt *
 build_plan(const MvrStage *stage, List *deltas, bool may_be_parallel)
 {
 	if (stage->strategy == MVR_ROWS)
-		return mvr_run_query_plan(mvr_delta_query_build_rows(stage, deltas), may_be_parallel);
-	return mvr_run_query_plan(mvr_delta_query_build_groups(stage, deltas), false);
+		return mvr_run_query_plan_delta(mvr_delta_query_build_rows(stage, deltas), deltas,
+										may_be_parallel);
+	return mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, deltas), deltas, false);
 }
 
 /* Which relations have changed, and how that is told; NULL if in many rows */

@@ -9,7 +9,9 @@
 
 #include "commands/explain.h"
 #include "executor/executor.h"
+#include "jit/jit.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "tcop/dest.h"
 #include "tcop/tcopprot.h"
@@ -18,6 +20,9 @@
 #include "utils/snapmgr.h"
 
 #include "matview_refresh.h"
+
+/* What a page costs that is in memory, beside a row of it (cpu_tuple_cost) */
+#define CACHED_PAGE_COST	0.1
 
 typedef struct RowReceiver
 {
@@ -124,6 +129,43 @@ mvr_run_query_plan(Query *query, bool may_be_parallel)
 {
 	return pg_plan_query(query, "", may_be_parallel ? CURSOR_OPT_PARALLEL_OK : 0,
 						 NULL);
+}
+
+/*
+ * Plan a query over deltas, of which the planner gets to know what it would of
+ * tables.  There are few rows, so it is never worth it to compile expressions;
+ * and what they are joined with has mostly been read or written lately, so a
+ * page costs the same wherever it is.  A merge join would read an index in order
+ * to find them, and the planner errs about how much of it.
+ */
+PlannedStmt *
+mvr_run_query_plan_delta(Query *query, List *deltas, bool may_be_parallel)
+{
+	List	   *before = mvr_delta_stats_set(deltas);
+	bool		save_jit = jit_enabled;
+	double		save_random = random_page_cost;
+	double		save_seq = seq_page_cost;
+	bool		save_merge = enable_mergejoin;
+	PlannedStmt *plan = NULL;
+
+	PG_TRY();
+	{
+		jit_enabled = false;
+		random_page_cost = Min(random_page_cost, CACHED_PAGE_COST);
+		seq_page_cost = Min(seq_page_cost, CACHED_PAGE_COST);
+		enable_mergejoin = false;
+		plan = mvr_run_query_plan(query, may_be_parallel);
+	}
+	PG_FINALLY();
+	{
+		jit_enabled = save_jit;
+		random_page_cost = save_random;
+		seq_page_cost = save_seq;
+		enable_mergejoin = save_merge;
+		mvr_delta_stats_set(before);
+	}
+	PG_END_TRY();
+	return plan;
 }
 
 /*

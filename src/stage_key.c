@@ -159,5 +159,7 @@ mvr_stage_key_run_wanted(MvrStageKey *key, int kind, MvrRowFunction function, vo
 							   key->nwanted[kind]);
 	query = mvr_delta_query_build_contents(key->stage, key->desc, "wanted",
 										   key->nwanted[kind], kind == 1);
-	mvr_run_query(mvr_run_query_plan(query, false), env, function, arg);
+	/* without keys all rows are read, which is no search for a few */
+	mvr_run_query(key->nkeys > 0 ? mvr_run_query_plan_delta(query, NIL, false) :
+				  mvr_run_query_plan(query, false), env, function, arg);
 }

@@ -193,6 +193,46 @@ mvr_tree_make_enr_rte(const char *name, TupleDesc desc, double nrows)
 	return rte;
 }
 
+/* A CTE that the planner computes once, and does not look into */
+CommonTableExpr *
+mvr_tree_make_cte(const char *name, Query *query)
+{
+	CommonTableExpr *cte = makeNode(CommonTableExpr);
+
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		Node	   *expr = (Node *) tle->expr;
+
+		cte->ctecolnames = lappend(cte->ctecolnames, makeString(pstrdup(tle->resname)));
+		cte->ctecoltypes = lappend_oid(cte->ctecoltypes, exprType(expr));
+		cte->ctecoltypmods = lappend_int(cte->ctecoltypmods, exprTypmod(expr));
+		cte->ctecolcollations = lappend_oid(cte->ctecolcollations, exprCollation(expr));
+	}
+	cte->ctename = pstrdup(name);
+	cte->ctematerialized = CTEMaterializeAlways;
+	cte->ctequery = (Node *) query;
+	cte->cterefcount = 1;
+	cte->location = -1;
+	return cte;
+}
+
+/* A range table entry that reads a CTE of a query this many levels further out */
+RangeTblEntry *
+mvr_tree_make_cte_rte(CommonTableExpr *cte, int level)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_CTE;
+	rte->ctename = pstrdup(cte->ctename);
+	rte->ctelevelsup = level;
+	rte->coltypes = list_copy(cte->ctecoltypes);
+	rte->coltypmods = list_copy(cte->ctecoltypmods);
+	rte->colcollations = list_copy(cte->ctecolcollations);
+	rte->eref = makeAlias(cte->ctename, copyObject(cte->ctecolnames));
+	rte->inFromCl = true;
+	return rte;
+}
+
 /* Append a FROM item; the result has its number in the range table */
 RangeTblRef *
 mvr_tree_append_from(Query *query, RangeTblEntry *rte)
