@@ -635,12 +635,16 @@ end_statement(void)
 	maintain_views(false);
 }
 
+/* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
 {
-	if ((event == XACT_EVENT_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE) &&
-		mvr_pending_is_any())
-		maintain_views(true);
+	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
+		!mvr_pending_is_any())
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	maintain_views(true);
+	PopActiveSnapshot();
 }
 
 /* Call it once, when the library is loaded */
