@@ -31,10 +31,12 @@
  *
  * Locks, in this order for each transaction, so that two cannot deadlock at
  * their commits: views by how many others they stand on, then by OID; of a view
- * RowExclusiveLock on the relation, then object locks, which nobody else takes:
- * on the view (RowExclusiveLock by those of (1), ExclusiveLock by those of (2)),
- * on each base table as the view reads it (RowExclusiveLock if it was written,
- * else ShareLock), then the keys.  VACUUM is in nobody's way.  All are held until
+ * RowExclusiveLock on the relation, AccessShareLock on what it reads, then object
+ * locks, which nobody else takes: on the view (RowExclusiveLock by those of (1),
+ * ExclusiveLock by those of (2)), on each base table as the view reads it
+ * (RowExclusiveLock if it was written, else ShareLock), then the keys.  The states
+ * come behind the object locks: who recomputes the view, with ExclusiveLock on
+ * the object, makes new ones.  VACUUM is in nobody's way.  All are held until
  * the end of the transaction: on_statement, that is as long as the user's own
  * row locks, and can deadlock as they can.
  *
@@ -244,8 +246,6 @@ fill_kept(Kept *kept, Relation view)
 	if (kept->tracked)
 	{
 		kept->fault = find_fault(view, kept->stage, kept->tracked);
-		if (kept->fault == NULL)
-			mvr_inner_set_states(kept->stage, kept->tracked, RowExclusiveLock);
 		keep_plans(kept->stage, kept->context);
 		foreach_ptr(MvrStage, inner, kept->stage->inner)
 			keep_plans(inner, kept->context);
@@ -254,24 +254,20 @@ fill_kept(Kept *kept, Relation view)
 	kept->is_valid = (before == invalidations);
 }
 
-/* Lock all that maintaining a view reads and writes, beside the view */
+/* Lock all that maintaining a view reads, but for its states */
 static void
 lock_relations(const Kept *kept)
 {
-	ListCell   *lc;
-
 	if (kept->tracked == NULL)
 		return;
 	foreach_ptr(MvrSource, source, kept->tracked->sources)
 		LockRelationOid(source->base, AccessShareLock);
-	foreach(lc, kept->fault ? NIL : kept->tracked->states)
-		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	mvr_plan_lock(kept->stage);
+	mvr_plan_lock(kept->stage, kept->tracked->states, false);
 }
 
 /*
- * What is kept of a view, built if it is not there; all that it names is locked.
- * The caller is the view's owner, and has a lock on it.
+ * What is kept of a view, built if it is not there; all that it names is locked,
+ * but for its states.  The caller is the view's owner, and has a lock on it.
  */
 static Kept *
 get_kept(Relation view)
@@ -321,34 +317,104 @@ lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
 
 /* Keep out all who maintain the view */
 static void
-lock_alone(const Kept *kept)
+lock_alone(Oid view)
 {
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, ExclusiveLock);
+	lock_object(RelationRelationId, view, LOCK_VIEW, ExclusiveLock);
 }
 
-/* Keep out all but those who have written the same base table, and no other */
-static void
+/*
+ * Keep out all but those who have written the same base table, and no other.
+ * Returns the base tables that are locked for that.
+ */
+static List *
 lock_beside(const Kept *kept, Oid changed)
 {
 	List	   *sources = list_copy(kept->tracked->sources);
+	List	   *bases = NIL;
 
 	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
 	if (list_length(sources) == 1)
-		return;
+		return NIL;
 	list_sort(sources, compare_bases);
 	foreach_ptr(MvrSource, source, sources)
+	{
 		lock_object(source->base, kept->view, LOCK_BASE,
 					source->base == changed ? RowExclusiveLock : ShareLock);
+		bases = lappend_oid(bases, source->base);
+	}
+	return bases;
 }
 
-/* Nothing has been written yet: let go, to lock the view alone instead */
 static void
-unlock_beside(const Kept *kept)
+unlock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, kept->view, LOCK_VIEW);
-	(void) LockRelease(&tag, RowExclusiveLock, false);
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, sub);
+	(void) LockRelease(&tag, mode, false);
+}
+
+/*
+ * Nothing has been written yet: let go, to lock the view alone instead.  Of the
+ * base tables too, or who comes beside would wait there, with the view locked.
+ */
+static void
+unlock_beside(Oid view, List *bases, Oid changed)
+{
+	ListCell   *lc;
+
+	foreach(lc, bases)
+		unlock_object(lfirst_oid(lc), view, LOCK_BASE,
+					  lfirst_oid(lc) == changed ? RowExclusiveLock : ShareLock);
+	unlock_object(RelationRelationId, view, LOCK_VIEW, RowExclusiveLock);
+}
+
+/* Do deltas have the columns that a view needs? */
+static bool
+has_columns(const MvrTracked *tracked, List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+	{
+		bool		is_found = false;
+
+		foreach_ptr(MvrSource, source, tracked->sources)
+		{
+			Bitmapset  *columns = NULL;
+
+			if (source->base != delta->base)
+				continue;
+			for (int i = 0; i < delta->natts; i++)
+				if (delta->attmap[i] != 0)
+					columns = bms_add_member(columns, i + 1);
+			is_found = bms_equal(columns, source->columns);
+		}
+		if (!is_found)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Behind the object locks: somebody for whom we have waited may have recomputed
+ * the view, with other states.  Returns why the deltas cannot be applied, or NULL.
+ */
+static char *
+settle_kept(Kept *kept, Relation view, List *deltas)
+{
+	AcceptInvalidationMessages();
+	for (int tries = 0; tries < 10; tries++)
+	{
+		kept = get_kept(view);
+		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
+			return "the view is not live any more";
+		if (kept->fault)
+			return kept->fault;
+		mvr_inner_set_states(kept->stage, kept->tracked, RowExclusiveLock);
+		mvr_plan_lock(kept->stage, kept->tracked->states, true);
+		if (kept->is_valid)
+			break;
+	}
+	return has_columns(kept->tracked, deltas) ? NULL : "its base tables have changed";
 }
 
 typedef struct CountContext
@@ -427,25 +493,34 @@ has_xact_snapshot(const Kept *kept)
 }
 
 /*
- * Beside others.  False if there was too much to lock: then nothing has been
- * written.  Sets the reason to recompute, if there is one.
+ * Beside others.  False if there was too much to lock, or the view is not as it
+ * was: then nothing has been written.  Sets the reason to recompute, if there is
+ * one.
  */
 static bool
 apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 {
 	MvrKeyLock	lock;
+	Oid			base = ((MvrDelta *) linitial(deltas))->base;
+	List	   *locked;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
 
 	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
 		return false;
-	lock_beside(kept, ((MvrDelta *) linitial(deltas))->base);
+	locked = lock_beside(kept, base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
-	apply->lock = &lock;
-	mvr_key_lock_push_snapshot(is_latest);
-	*reason = mvr_apply_deltas(apply, deltas);
-	PopActiveSnapshot();
+	if (settle_kept(kept, apply->view, deltas) || !is_commuting(kept, deltas))
+		lock.is_full = true;
+	else
+	{
+		apply->stage = kept->stage;
+		apply->lock = &lock;
+		mvr_key_lock_push_snapshot(is_latest);
+		*reason = mvr_apply_deltas(apply, deltas);
+		PopActiveSnapshot();
+	}
 	if (lock.is_full)
-		unlock_beside(kept);
+		unlock_beside(kept->view, locked, base);
 	return !lock.is_full;
 }
 
@@ -479,9 +554,13 @@ identify_rows(const Kept *kept, List *deltas)
 static char *
 apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 {
-	char	   *reason = NULL;
+	char	   *reason;
 
-	lock_alone(kept);
+	lock_alone(kept->view);
+	reason = settle_kept(kept, apply->view, deltas);
+	if (reason)
+		return reason;
+	apply->stage = kept->stage;
 	apply->lock = NULL;
 	mvr_key_lock_push_snapshot(kept->tracked->live == MVR_LIVE_COMMIT);
 	if (!is_commuting)
@@ -504,7 +583,7 @@ static char *
 apply_pending(Kept *kept, Relation view)
 {
 	List	   *deltas = take_deltas(kept);
-	MvrApply	apply = {.view = view, .stage = kept->stage};
+	MvrApply	apply = {.view = view};
 	char	   *reason = NULL;
 	bool		commutes;
 
@@ -574,7 +653,10 @@ maintain_view(Oid oid, bool at_commit)
 	callback.arg = pstrdup(RelationGetRelationName(view));
 	error_context_stack = &callback;
 	if (try_maintain(view))
+	{
+		lock_alone(oid);
 		mvr_refresh_live(oid, at_commit);
+	}
 	mvr_pending_forget(oid);
 	CommandCounterIncrement();
 	error_context_stack = callback.previous;
@@ -615,6 +697,11 @@ maintain_views(bool at_commit)
 
 	if (is_running)
 		return;
+	if (!mvr_catalog_is_installed())
+	{
+		mvr_pending_forget_all();
+		return;
+	}
 	is_running = true;
 	PG_TRY();
 	{
@@ -660,14 +747,52 @@ mvr_in_transaction_init(void)
  * ----------
  */
 
-static void
-mark_live(const MvrTracked *tracked)
+static List *
+list_bases(const MvrTracked *tracked)
 {
 	List	   *bases = NIL;
 
 	foreach_ptr(MvrSource, source, tracked->sources)
 		bases = lappend_oid(bases, source->base);
-	mvr_pending_mark(tracked->view, tracked->live, bases);
+	return bases;
+}
+
+static void
+mark_live(const MvrTracked *tracked)
+{
+	mvr_pending_mark(tracked->view, tracked->live, list_bases(tracked));
+}
+
+/* REFRESH ... WITH NO DATA of a live view */
+static void
+check_populated(Oid view)
+{
+	Relation	rel = relation_open(view, NoLock);
+	bool		is_populated = RelationIsPopulated(rel);
+
+	relation_close(rel, NoLock);
+	if (!is_populated)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("materialized view \"%s\" is maintained by those who write its base tables",
+					   get_rel_name(view)),
+				errdetail("They cannot leave it without data."),
+				errhint("Call matview.set_auto_refresh(view, 'off') first."));
+}
+
+/* Keep out all who write what a view reads */
+static void
+lock_bases(const MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base = try_table_open(source->base, AccessShareLock);
+
+		if (base == NULL)
+			continue;
+		mvr_capture_lock(base);
+		table_close(base, NoLock);
+	}
 }
 
 /* Has a live view a fault?  It may be locked by somebody else: then he will see. */
@@ -695,28 +820,40 @@ has_fault(Oid view)
 /*
  * A command has changed tables by other means than rows.  Live views that do
  * not fit any more are recomputed by this transaction.
+ *
+ * That may arm capture anew, which keeps out all who write a base table.  So
+ * they are waited for before the view is locked, for which they may wait then.
  */
 void
 mvr_in_transaction_check(void)
 {
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (has_fault(tracked->view))
-			mark_live(tracked);
+		if (!has_fault(tracked->view))
+			continue;
+		if (get_entry(tracked->view)->stage->strategy != MVR_RECOMPUTE)
+			lock_bases(tracked);
+		mark_live(tracked);
 	}
 	if (mvr_pending_is_any())
 		maintain_views(false);
 }
 
-/* REFRESH MATERIALIZED VIEW has written a view, from a snapshot of its own */
+/*
+ * REFRESH MATERIALIZED VIEW has written a view, from a snapshot of its own.  What
+ * it did, the live views that stand on this one have not been told.
+ */
 void
 mvr_in_transaction_note_refresh(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
 
-	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
-		return;
-	mark_live(tracked);
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+	{
+		check_populated(view);
+		mark_live(tracked);
+	}
+	mvr_pending_mark_all(mvr_live_get_base(view));
 	maintain_views(false);
 }
 
@@ -773,28 +910,26 @@ check_can_live(Relation view, char live)
 	}
 }
 
+static void
+set_live(MvrTracked *tracked, char live)
+{
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	mvr_track_set_live(tracked, live);
+	PopActiveSnapshot();
+	CommandCounterIncrement();
+}
+
 /* Keep out all who write what a view reads, then bring it up to date */
 static MvrTracked *
 refresh_alone(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
 
-	foreach_ptr(MvrSource, source, tracked ? tracked->sources : NIL)
-	{
-		Relation	base = table_open(source->base, AccessShareLock);
-
-		mvr_capture_lock(base);
-		table_close(base, NoLock);
-	}
+	if (tracked)
+		lock_bases(tracked);
 	mvr_refresh_incremental_view(view);
-	return mvr_catalog_lookup_view(view);
-}
-
-static void
-set_live(Oid view, char live)
-{
-	MvrTracked *tracked = refresh_alone(view);
-
+	tracked = mvr_catalog_lookup_view(view);
 	if (tracked == NULL || !tracked->frontier.valid)
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_IN_USE),
@@ -802,11 +937,7 @@ set_live(Oid view, char live)
 					   get_rel_name(view)),
 				errdetail("A statement that writes one of its base tables is still running."),
 				errhint("Call it in a transaction of its own."));
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	mvr_track_set_live(tracked, live);
-	PopActiveSnapshot();
-	CommandCounterIncrement();
+	return tracked;
 }
 
 /*
@@ -828,10 +959,14 @@ mvr_in_transaction_start(Oid view, char live)
 	check_can_live(rel, live);
 	relation_close(rel, NoLock);
 	mvr_refresh_incremental_view(view);
-	set_live(view, live);
+	set_live(refresh_alone(view), live);
 }
 
-/* End that: from here on changes go to the change logs again */
+/*
+ * End that: from here on changes go to the change logs again.  A view that cannot
+ * be computed, and in whose way its policy then is, must be let go; so it is only
+ * refreshed if this transaction has something for it.
+ */
 void
 mvr_in_transaction_stop(Oid view)
 {
@@ -842,5 +977,10 @@ mvr_in_transaction_stop(Oid view)
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		return;
 	check_isolation();
-	set_live(view, MVR_LIVE_NOT);
+	lock_bases(tracked);
+	LockRelationOid(view, ExclusiveLock);
+	tracked = mvr_catalog_lookup_view(view);
+	if (mvr_pending_is_any_of(view) || mvr_pending_is_in_flight(list_bases(tracked)))
+		tracked = refresh_alone(view);
+	set_live(tracked, MVR_LIVE_NOT);
 }

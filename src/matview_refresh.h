@@ -300,6 +300,7 @@ typedef struct MvrLogRow
 } MvrLogRow;
 
 extern Oid	mvr_catalog_get_namespace(void);
+extern bool mvr_catalog_is_installed(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
 extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);
@@ -429,6 +430,7 @@ extern void (*mvr_pending_statement_hook) (void);
 
 extern void mvr_pending_begin_statement(Oid base);
 extern void mvr_pending_end_statement(Oid base);
+extern void mvr_pending_apply(void);
 extern bool mvr_pending_is_in_flight(List *bases);
 extern List *mvr_pending_begin_put(const MvrBase *base);
 extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
@@ -436,10 +438,12 @@ extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *val
 extern void mvr_pending_mark(Oid view, char live, List *bases);
 extern void mvr_pending_mark_all(const MvrBase *base);
 extern bool mvr_pending_is_any(void);
+extern bool mvr_pending_is_any_of(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
 extern bool mvr_pending_is_marked(Oid view);
 extern bool mvr_pending_take(MvrDelta *delta, Oid view);
 extern void mvr_pending_forget(Oid view);
+extern void mvr_pending_forget_all(void);
 
 /* ----------
  * change_log.c, on
@@ -847,7 +851,7 @@ typedef struct MvrPlans
 } MvrPlans;
 
 extern PlannedStmt *mvr_plan_delta(const MvrStage *stage, List *deltas);
-extern void mvr_plan_lock(const MvrStage *view);
+extern void mvr_plan_lock(const MvrStage *view, List *states, bool is_state);
 extern bool mvr_plan_depends_on(const MvrStage *view, Oid relid);
 
 /* ----------

@@ -249,14 +249,17 @@ settle_source(MvrSource *source)
 
 /*
  * Make a tracked view live, or end that.  What it holds is right as of the
- * active snapshot; caller has kept out all who write its base tables before
+ * active snapshot, if it has a frontier; caller has kept out all who write its base tables before
  * taking that (mvr_capture_lock).
  */
 void
 mvr_track_set_live(MvrTracked *tracked, char live)
 {
+	bool		is_valid = tracked->frontier.valid;
+
 	tracked->live = live;
 	tracked->frontier = mvr_frontier_here();
+	tracked->frontier.valid = is_valid;
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	foreach_ptr(MvrSource, source, tracked->sources)
