@@ -942,14 +942,20 @@ refresh_alone(Oid view)
 
 /*
  * Make a view live, if it is not.  The first refresh, which may take long, is
- * before writers are kept out; the second brings what has come meanwhile.
+ * before writers are kept out; the second brings what has come meanwhile.  Of a
+ * view that is live in the other way they are kept out first, since they wait for
+ * the view with the base table locked.
  */
 void
 mvr_in_transaction_start(Oid view, char live)
 {
-	Relation	rel = mvr_view_open(view, ExclusiveLock);
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	Relation	rel;
 
+	if (tracked && tracked->live != MVR_LIVE_NOT && tracked->live != live)
+		lock_bases(tracked);
+	rel = mvr_view_open(view, ExclusiveLock);
+	tracked = mvr_catalog_lookup_view(view);
 	if (tracked && tracked->live == live)
 	{
 		relation_close(rel, NoLock);
