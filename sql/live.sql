@@ -38,7 +38,7 @@ SELECT view, policy FROM matview.views WHERE policy IS NOT NULL ORDER BY view::t
 -- On_statement is right at once, on_commit at the end
 BEGIN;
 INSERT INTO a VALUES (30, 1, 30, 'thirty');
-SELECT * FROM wrong();
+SELECT view FROM wrong();
 UPDATE b SET w = w || '!' WHERE k = 1;
 DELETE FROM a WHERE id IN (1, 2);
 SELECT view FROM wrong();

@@ -170,8 +170,8 @@ sub check_all
 
 		ok($is_right, "$name: check of $view");
 		is( $node->safe_psql('postgres', "SELECT
-			(SELECT count(*) FROM (SELECT v::text FROM $view v EXCEPT ALL SELECT q::text FROM ($query) q) x),
-			(SELECT count(*) FROM (SELECT q::text FROM ($query) q EXCEPT ALL SELECT v::text FROM $view v) x)"),
+			(SELECT count(*) FROM (SELECT \"r r\"::text FROM $view \"r r\" EXCEPT ALL SELECT \"r r\"::text FROM ($query) \"r r\") x),
+			(SELECT count(*) FROM (SELECT \"r r\"::text FROM ($query) \"r r\" EXCEPT ALL SELECT \"r r\"::text FROM $view \"r r\") x)"),
 			'0|0', "$name: contents of $view");
 	}
 	return;
