@@ -325,6 +325,46 @@ SELECT * FROM wrong();
 DELETE FROM a WHERE id IN (3, 4);
 SELECT * FROM wrong();
 
+-- Recomputed, then prepared
+BEGIN;
+TRUNCATE a;
+INSERT INTO a VALUES (1, 1, 1), (2, 1, 2);
+PREPARE TRANSACTION 'live';
+COMMIT PREPARED 'live';
+SELECT * FROM wrong();
+
+-- More statements, and more groups, than there is room for locks
+CREATE TABLE many (id int);
+CALL make('many', 'SELECT id, count(*) AS n FROM many GROUP BY id');
+CALL make('many_rows', 'SELECT id FROM many WHERE id > 0');
+DO $$
+BEGIN
+    FOR i IN 1 .. 15000 LOOP
+        INSERT INTO many VALUES (i);
+    END LOOP;
+    FOR i IN 1 .. 1000 LOOP
+        DELETE FROM many WHERE ctid = (SELECT ctid FROM many LIMIT 1);
+    END LOOP;
+END $$;
+SELECT * FROM wrong();
+
+-- A policy ended by a trigger, in the midst of a statement
+CREATE FUNCTION turn_off() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM matview.set_auto_refresh('rows_s', 'off');
+    RETURN NEW;
+END $$;
+CREATE TRIGGER turn_off AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION turn_off();
+INSERT INTO a VALUES (600, 0, 600), (601, 1, 601);
+SELECT mode FROM matview.refresh_incremental('rows_s');
+SELECT * FROM wrong();
+DROP TRIGGER turn_off ON a;
+SELECT matview.set_auto_refresh('rows_s', 'on_statement');
+CREATE TRIGGER turn_off BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION turn_off();
+INSERT INTO a VALUES (602, 0, 602), (603, 1, 603);
+SELECT mode FROM matview.refresh_incremental('rows_s');
+SELECT * FROM wrong();
+
 DROP SCHEMA live CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

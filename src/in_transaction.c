@@ -509,7 +509,8 @@ apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 		return false;
 	locked = lock_beside(kept, base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
-	if (settle_kept(kept, apply->view, deltas) || !is_commuting(kept, deltas))
+	if (lock.is_full || settle_kept(kept, apply->view, deltas) ||
+		!is_commuting(kept, deltas))
 		lock.is_full = true;
 	else
 	{
