@@ -818,6 +818,14 @@ has_fault(Oid view)
 	return result;
 }
 
+/* Has capture to be armed before changes can be applied again? */
+static bool
+needs_arming(const Kept *kept)
+{
+	return kept->stage->strategy != MVR_RECOMPUTE &&
+		(!mvr_track_is_armed(kept->stage, kept->tracked) || find_live_fault(kept->tracked));
+}
+
 /*
  * A command has changed tables by other means than rows.  Live views that do
  * not fit any more are recomputed by this transaction.
@@ -832,7 +840,7 @@ mvr_in_transaction_check(void)
 	{
 		if (!has_fault(tracked->view))
 			continue;
-		if (get_entry(tracked->view)->stage->strategy != MVR_RECOMPUTE)
+		if (needs_arming(get_entry(tracked->view)))
 			lock_bases(tracked);
 		mark_live(tracked);
 	}

@@ -402,6 +402,18 @@ is_source_armed(MvrStage *stage, MvrSource *source)
 	return shape != 0 && shape == source->shape;
 }
 
+/* Does capture still see every change of all sources? */
+bool
+mvr_track_is_armed(MvrStage *stage, MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (!is_source_armed(stage, source))
+			return false;
+	}
+	return true;
+}
+
 /* Why the registered tracking does not fit the view any more, or NULL */
 char *
 mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
