@@ -253,8 +253,9 @@ ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
 
 CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'CREATE VIEW', 'ALTER VIEW',
-                 'CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE POLICY', 'ALTER POLICY',
-                 'ALTER TYPE', 'ALTER DOMAIN')
+                 'CREATE RULE', 'CREATE FUNCTION', 'ALTER FUNCTION', 'CREATE AGGREGATE',
+                 'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TYPE', 'ALTER DOMAIN',
+                 'DROP SCHEMA', 'DROP OWNED', 'DROP TYPE', 'DROP EXTENSION')
     EXECUTE FUNCTION matview.recompute_live();
 ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
 

@@ -372,7 +372,7 @@ inside() {
 	local v
 
 	for v in CI PG_TEST_NOCLEAN PG_TEST_TIMEOUT_DEFAULT PROVE_FLAGS MATVIEW_REFRESH_TIMEOUT \
-		MVR_RANDOM_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP MVR_CYCLES; do
+		MVR_RANDOM_SECONDS MVR_LOAD_SECONDS MVR_SEED MVR_REPLAY MVR_SHRINK MVR_KEEP MVR_CYCLES; do
 		[ -z "${!v:-}" ] || env+=("$v=${!v}")
 	done
 	# In the background, so that a signal to this script is not kept waiting.

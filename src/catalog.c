@@ -77,6 +77,15 @@ mvr_catalog_get_namespace(void)
 	return get_namespace_oid("matview", false);
 }
 
+/* Is the extension (still) there? */
+bool
+mvr_catalog_is_installed(void)
+{
+	Oid			schema = get_namespace_oid("matview", true);
+
+	return OidIsValid(schema) && OidIsValid(get_relname_relid("tracked_views", schema));
+}
+
 /* Owner of the extension's schema, who owns the tables made later too */
 Oid
 mvr_catalog_get_owner(void)

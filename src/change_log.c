@@ -697,6 +697,66 @@ net_rows(MvrDelta *delta)
 	ExecDropSingleTupleTableSlot(out);
 }
 
+typedef struct RowHashes
+{
+	int64	   *hashes;
+	int64		n;
+} RowHashes;
+
+static int
+compare_hashes(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/* Hashes of the rows that went, in order, and of those that appeared */
+static void
+collect_hashes(MvrDelta *delta, RowHashes *gone, RowHashes *come)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
+
+	gone->n = come->n = 0;
+	gone->hashes = palloc_extended(sizeof(int64) * delta->nrows, MCXT_ALLOC_HUGE);
+	come->hashes = palloc_extended(sizeof(int64) * delta->nrows, MCXT_ALLOC_HUGE);
+	tuplestore_rescan(delta->rows);
+	while (tuplestore_gettupleslot(delta->rows, true, false, slot))
+	{
+		RowHashes  *hashes = get_row_weight(slot) < 0 ? gone : come;
+
+		hashes->hashes[hashes->n++] = mvr_zset_hash(slot, delta->desc->natts - 1, NULL);
+	}
+	tuplestore_rescan(delta->rows);
+	ExecDropSingleTupleTableSlot(slot);
+	qsort(gone->hashes, gone->n, sizeof(int64), compare_hashes);
+}
+
+/*
+ * Leave no row in a delta that appeared and went again.  One statement can do
+ * that to a row: an action of a foreign key that refers to its own table updates
+ * it once more.
+ */
+void
+mvr_change_log_net(MvrDelta *delta)
+{
+	RowHashes	gone;
+	RowHashes	come;
+	bool		is_undone = false;
+
+	if (delta->nrows == 0)
+		return;
+	collect_hashes(delta, &gone, &come);
+	for (int64 i = 0; i < come.n && !is_undone; i++)
+		is_undone = bsearch(&come.hashes[i], gone.hashes, gone.n, sizeof(int64),
+							compare_hashes) != NULL;
+	pfree(gone.hashes);
+	pfree(come.hashes);
+	if (is_undone)
+		net_rows(delta);
+}
+
 /*
  * The changes of a base table that the active snapshot sees and the frontier
  * does not cover.

@@ -194,7 +194,15 @@ find_target(Node *command, Oid *relid)
 		name = create->relation;
 	}
 	else if (IsA(command, AlterTableStmt))
-		name = ((AlterTableStmt *) command)->relation;
+	{
+		AlterTableStmt *alter = (AlterTableStmt *) command;
+		ListCell   *lc;
+
+		name = alter->relation;
+		foreach(lc, alter->cmds)
+			if (lfirst_node(AlterTableCmd, lc)->subtype == AT_DropInherit)
+				name = castNode(RangeVar, lfirst_node(AlterTableCmd, lc)->def);
+	}
 	if (name == NULL)
 		return true;
 	*relid = RangeVarGetRelid(name, NoLock, true);
@@ -211,6 +219,7 @@ mvr_recompute_live(PG_FUNCTION_ARGS)
 	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
 	if (find_target(command, &relid))
-		mvr_in_transaction_check(relid, IsA(command, DropStmt));
+		mvr_in_transaction_check(relid, IsA(command, DropStmt) &&
+								 ((DropStmt *) command)->removeType == OBJECT_TABLE);
 	PG_RETURN_NULL();
 }

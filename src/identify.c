@@ -270,7 +270,8 @@ find_places(Relation base, MvrDelta *delta)
 
 /*
  * Make known which rows of a base table, open and locked, are those that
- * appeared in its delta, if a dependent part of the view's query reads it.
+ * appeared in its delta, if a dependent part of the view's query reads it.  They
+ * must be there: what appeared and went again is taken out of the delta.
  */
 void
 mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta)
@@ -279,6 +280,7 @@ mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta)
 	{
 		if (use->base != delta->base || !use->is_dependent)
 			continue;
+		mvr_change_log_net(delta);
 		delta->identity = use->identity;
 		if (delta->identity)
 			continue;

@@ -31,10 +31,12 @@
  *
  * Locks, in this order for each transaction, so that two cannot deadlock at
  * their commits: views by how many others they stand on, then by OID; of a view
- * RowExclusiveLock on the relation, then object locks, which nobody else takes:
- * on the view (RowExclusiveLock by those of (1), ExclusiveLock by those of (2)),
- * on each base table as the view reads it (RowExclusiveLock if it was written,
- * else ShareLock), then the keys.  VACUUM is in nobody's way.  All are held until
+ * RowExclusiveLock on the relation, AccessShareLock on what it reads, then object
+ * locks, which nobody else takes: on the view (RowExclusiveLock by those of (1),
+ * ExclusiveLock by those of (2)), on each base table as the view reads it
+ * (RowExclusiveLock if it was written, else ShareLock), then the keys.  The states
+ * come behind the object locks: who recomputes the view, with ExclusiveLock on
+ * the object, makes new ones.  VACUUM is in nobody's way.  All are held until
  * the end of the transaction: on_statement, that is as long as the user's own
  * row locks, and can deadlock as they can.
  *
@@ -245,8 +247,6 @@ fill_kept(Kept *kept, Relation view)
 	if (kept->tracked)
 	{
 		kept->fault = find_fault(view, kept->stage, kept->tracked);
-		if (kept->fault == NULL)
-			mvr_inner_set_states(kept->stage, kept->tracked, RowExclusiveLock);
 		keep_plans(kept->stage, kept->context);
 		foreach_ptr(MvrStage, inner, kept->stage->inner)
 			keep_plans(inner, kept->context);
@@ -255,24 +255,20 @@ fill_kept(Kept *kept, Relation view)
 	kept->is_valid = (before == invalidations);
 }
 
-/* Lock all that maintaining a view reads and writes, beside the view */
+/* Lock all that maintaining a view reads, but for its states */
 static void
 lock_relations(const Kept *kept)
 {
-	ListCell   *lc;
-
 	if (kept->tracked == NULL)
 		return;
 	foreach_ptr(MvrSource, source, kept->tracked->sources)
 		LockRelationOid(source->base, AccessShareLock);
-	foreach(lc, kept->fault ? NIL : kept->tracked->states)
-		LockRelationOid(lfirst_oid(lc), RowExclusiveLock);
-	mvr_plan_lock(kept->stage);
+	mvr_plan_lock(kept->stage, kept->tracked->states, false);
 }
 
 /*
- * What is kept of a view, built if it is not there; all that it names is locked.
- * The caller is the view's owner, and has a lock on it.
+ * What is kept of a view, built if it is not there; all that it names is locked,
+ * but for its states.  The caller is the view's owner, and has a lock on it.
  */
 static Kept *
 get_kept(Relation view)
@@ -311,42 +307,115 @@ compare_bases(const ListCell *a, const ListCell *b)
 	return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/* Take, or let go of, an object lock */
 static void
-lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode, bool release)
+lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, sub);
-	if (release)
-		(void) LockRelease(&tag, mode, false);
-	else
-		(void) LockAcquire(&tag, mode, false, false);
+	(void) LockAcquire(&tag, mode, false, false);
 }
 
 /* Keep out all who maintain the view */
 static void
-lock_alone(const Kept *kept)
+lock_alone(Oid view)
 {
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, ExclusiveLock, false);
+	lock_object(RelationRelationId, view, LOCK_VIEW, ExclusiveLock);
 }
 
 /*
  * Keep out all but those who have written the same base table, and no other.
- * Before anything is written that can be undone, to lock the view alone.
+ * Returns the base tables that are locked for that.
  */
-static void
-lock_beside(const Kept *kept, Oid changed, bool release)
+static List *
+lock_beside(const Kept *kept, Oid changed)
 {
 	List	   *sources = list_copy(kept->tracked->sources);
+	List	   *bases = NIL;
 
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock, release);
+	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
 	if (list_length(sources) == 1)
-		return;
+		return NIL;
 	list_sort(sources, compare_bases);
 	foreach_ptr(MvrSource, source, sources)
+	{
 		lock_object(source->base, kept->view, LOCK_BASE,
-					source->base == changed ? RowExclusiveLock : ShareLock, release);
+					source->base == changed ? RowExclusiveLock : ShareLock);
+		bases = lappend_oid(bases, source->base);
+	}
+	return bases;
+}
+
+static void
+unlock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, sub);
+	(void) LockRelease(&tag, mode, false);
+}
+
+/*
+ * Nothing has been written yet: let go, to lock the view alone instead.  Of the
+ * base tables too, or who comes beside would wait there, with the view locked.
+ */
+static void
+unlock_beside(Oid view, List *bases, Oid changed)
+{
+	ListCell   *lc;
+
+	foreach(lc, bases)
+		unlock_object(lfirst_oid(lc), view, LOCK_BASE,
+					  lfirst_oid(lc) == changed ? RowExclusiveLock : ShareLock);
+	unlock_object(RelationRelationId, view, LOCK_VIEW, RowExclusiveLock);
+}
+
+/* Do deltas have the columns that a view needs? */
+static bool
+has_columns(const MvrTracked *tracked, List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+	{
+		bool		is_found = false;
+
+		foreach_ptr(MvrSource, source, tracked->sources)
+		{
+			Bitmapset  *columns = NULL;
+
+			if (source->base != delta->base)
+				continue;
+			for (int i = 0; i < delta->natts; i++)
+				if (delta->attmap[i] != 0)
+					columns = bms_add_member(columns, i + 1);
+			is_found = bms_equal(columns, source->columns);
+		}
+		if (!is_found)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Behind the object locks: somebody for whom we have waited may have recomputed
+ * the view, with other states.  Returns why the deltas cannot be applied, or NULL.
+ */
+static char *
+settle_kept(Kept *kept, Relation view, List *deltas)
+{
+	AcceptInvalidationMessages();
+	for (int tries = 0; tries < 10; tries++)
+	{
+		kept = get_kept(view);
+		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
+			return "the view is not live any more";
+		if (kept->fault)
+			return kept->fault;
+		mvr_inner_set_states(kept->stage, kept->tracked, RowExclusiveLock);
+		mvr_plan_lock(kept->stage, kept->tracked->states, true);
+		if (kept->is_valid)
+			break;
+	}
+	return has_columns(kept->tracked, deltas) ? NULL : "its base tables have changed";
 }
 
 typedef struct CountContext
@@ -425,26 +494,35 @@ has_xact_snapshot(const Kept *kept)
 }
 
 /*
- * Beside others.  False if there was too much to lock: then nothing has been
- * written.  Sets the reason to recompute, if there is one.
+ * Beside others.  False if there was too much to lock, or the view is not as it
+ * was: then nothing has been written.  Sets the reason to recompute, if there is
+ * one.
  */
 static bool
 apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 {
 	MvrKeyLock	lock;
+	Oid			base = ((MvrDelta *) linitial(deltas))->base;
+	List	   *locked;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
-	MvrDelta   *delta = linitial(deltas);
 
-	if (delta->nrows > MANY_CHANGES)
+	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
 		return false;
-	lock_beside(kept, delta->base, false);
+	locked = lock_beside(kept, base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
-	apply->lock = &lock;
-	mvr_key_lock_push_snapshot(is_latest);
-	*reason = mvr_apply_deltas(apply, deltas);
-	PopActiveSnapshot();
+	if (lock.is_full || settle_kept(kept, apply->view, deltas) ||
+		!is_commuting(kept, deltas))
+		lock.is_full = true;
+	else
+	{
+		apply->stage = kept->stage;
+		apply->lock = &lock;
+		mvr_key_lock_push_snapshot(is_latest);
+		*reason = mvr_apply_deltas(apply, deltas);
+		PopActiveSnapshot();
+	}
 	if (lock.is_full)
-		lock_beside(kept, delta->base, true);
+		unlock_beside(kept->view, locked, base);
 	return !lock.is_full;
 }
 
@@ -478,9 +556,13 @@ identify_rows(const Kept *kept, List *deltas)
 static char *
 apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 {
-	char	   *reason = NULL;
+	char	   *reason;
 
-	lock_alone(kept);
+	lock_alone(kept->view);
+	reason = settle_kept(kept, apply->view, deltas);
+	if (reason)
+		return reason;
+	apply->stage = kept->stage;
 	apply->lock = NULL;
 	mvr_key_lock_push_snapshot(kept->tracked->live == MVR_LIVE_COMMIT);
 	if (!is_commuting)
@@ -503,7 +585,7 @@ static char *
 apply_pending(Kept *kept, Relation view)
 {
 	List	   *deltas = take_deltas(kept);
-	MvrApply	apply = {.view = view, .stage = kept->stage};
+	MvrApply	apply = {.view = view};
 	char	   *reason = NULL;
 	bool		commutes;
 
@@ -573,7 +655,10 @@ maintain_view(Oid oid, bool at_commit)
 	callback.arg = pstrdup(RelationGetRelationName(view));
 	error_context_stack = &callback;
 	if (try_maintain(view))
+	{
+		lock_alone(oid);
 		mvr_refresh_live(oid, at_commit);
+	}
 	mvr_pending_forget(oid);
 	CommandCounterIncrement();
 	error_context_stack = callback.previous;
@@ -614,6 +699,11 @@ maintain_views(bool at_commit)
 
 	if (is_running)
 		return;
+	if (!mvr_catalog_is_installed())
+	{
+		mvr_pending_forget_all();
+		return;
+	}
 	is_running = true;
 	PG_TRY();
 	{
@@ -634,6 +724,7 @@ end_statement(void)
 	maintain_views(false);
 }
 
+/* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
 {
@@ -659,14 +750,52 @@ mvr_in_transaction_init(void)
  * ----------
  */
 
-static void
-mark_live(const MvrTracked *tracked)
+static List *
+list_bases(const MvrTracked *tracked)
 {
 	List	   *bases = NIL;
 
 	foreach_ptr(MvrSource, source, tracked->sources)
 		bases = lappend_oid(bases, source->base);
-	mvr_pending_mark(tracked->view, tracked->live, bases);
+	return bases;
+}
+
+static void
+mark_live(const MvrTracked *tracked)
+{
+	mvr_pending_mark(tracked->view, tracked->live, list_bases(tracked));
+}
+
+/* REFRESH ... WITH NO DATA of a live view */
+static void
+check_populated(Oid view)
+{
+	Relation	rel = relation_open(view, NoLock);
+	bool		is_populated = RelationIsPopulated(rel);
+
+	relation_close(rel, NoLock);
+	if (!is_populated)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				errmsg("materialized view \"%s\" is maintained by those who write its base tables",
+					   get_rel_name(view)),
+				errdetail("They cannot leave it without data."),
+				errhint("Call matview.set_auto_refresh(view, 'off') first."));
+}
+
+/* Keep out all who write what a view reads */
+static void
+lock_bases(const MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base = try_table_open(source->base, AccessShareLock);
+
+		if (base == NULL)
+			continue;
+		mvr_capture_lock(base);
+		table_close(base, NoLock);
+	}
 }
 
 /* Has a live view a fault?  It may be locked by somebody else: then he will see. */
@@ -712,33 +841,53 @@ is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 	return false;
 }
 
+/* Has capture to be armed before changes can be applied again? */
+static bool
+needs_arming(const Kept *kept)
+{
+	return kept->stage->strategy != MVR_RECOMPUTE &&
+		(!mvr_track_is_armed(kept->stage, kept->tracked) || find_live_fault(kept->tracked));
+}
+
 /*
  * A command has changed what queries give by other means than rows: about one
- * relation, one that is gone, or (InvalidOid) anything.  Live views that do not fit any more are
- * recomputed by this transaction.  To find out locks what they read; so other
- * views are left alone.
+ * relation, one that is gone, or (InvalidOid) anything.  Live views that do not
+ * fit any more are recomputed by this transaction.  To find out locks what they
+ * read; so other views are left alone.
+ *
+ * That may arm capture anew, which keeps out all who write a base table.  So
+ * they are waited for before the view is locked, for which they may wait then.
  */
 void
 mvr_in_transaction_check(Oid relid, bool is_gone)
 {
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (is_concerned(tracked, relid, is_gone) && has_fault(tracked->view))
-			mark_live(tracked);
+		if (!is_concerned(tracked, relid, is_gone) || !has_fault(tracked->view))
+			continue;
+		if (needs_arming(get_entry(tracked->view)))
+			lock_bases(tracked);
+		mark_live(tracked);
 	}
 	if (mvr_pending_is_any())
 		maintain_views(false);
 }
 
-/* REFRESH MATERIALIZED VIEW has written a view, from a snapshot of its own */
+/*
+ * REFRESH MATERIALIZED VIEW has written a view, from a snapshot of its own.  What
+ * it did, the live views that stand on this one have not been told.
+ */
 void
 mvr_in_transaction_note_refresh(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
 
-	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
-		return;
-	mark_live(tracked);
+	if (tracked && tracked->live != MVR_LIVE_NOT)
+	{
+		check_populated(view);
+		mark_live(tracked);
+	}
+	mvr_pending_mark_all(mvr_live_get_base(view));
 	maintain_views(false);
 }
 
@@ -797,35 +946,9 @@ check_can_live(Relation view, char live)
 	return stage->reads_settings;
 }
 
-/* Keep out all who write what a view reads, then bring it up to date */
-static MvrTracked *
-refresh_alone(Oid view)
-{
-	MvrTracked *tracked = mvr_catalog_lookup_view(view);
-
-	foreach_ptr(MvrSource, source, tracked ? tracked->sources : NIL)
-	{
-		Relation	base = table_open(source->base, AccessShareLock);
-
-		mvr_capture_lock(base);
-		table_close(base, NoLock);
-	}
-	mvr_refresh_incremental_view(view);
-	return mvr_catalog_lookup_view(view);
-}
-
 static void
-set_live(Oid view, char live, bool reads_settings)
+set_live(MvrTracked *tracked, char live, bool reads_settings)
 {
-	MvrTracked *tracked = refresh_alone(view);
-
-	if (tracked == NULL || !tracked->frontier.valid)
-		ereport(ERROR,
-				errcode(ERRCODE_OBJECT_IN_USE),
-				errmsg("could not bring materialized view \"%s\" up to date",
-					   get_rel_name(view)),
-				errdetail("A statement that writes one of its base tables is still running."),
-				errhint("Call it in a transaction of its own."));
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	mvr_track_set_live(tracked, live, reads_settings);
@@ -833,17 +956,43 @@ set_live(Oid view, char live, bool reads_settings)
 	CommandCounterIncrement();
 }
 
+/* Keep out all who write what a view reads, then bring it up to date */
+static MvrTracked *
+refresh_alone(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+
+	if (tracked)
+		lock_bases(tracked);
+	mvr_refresh_incremental_view(view);
+	tracked = mvr_catalog_lookup_view(view);
+	if (tracked == NULL || !tracked->frontier.valid)
+		ereport(ERROR,
+				errcode(ERRCODE_OBJECT_IN_USE),
+				errmsg("could not bring materialized view \"%s\" up to date",
+					   get_rel_name(view)),
+				errdetail("A statement that writes one of its base tables is still running."),
+				errhint("Call it in a transaction of its own."));
+	return tracked;
+}
+
 /*
  * Make a view live, if it is not.  The first refresh, which may take long, is
- * before writers are kept out; the second brings what has come meanwhile.
+ * before writers are kept out; the second brings what has come meanwhile.  Of a
+ * view that is live in the other way they are kept out first, since they wait for
+ * the view with the base table locked.
  */
 void
 mvr_in_transaction_start(Oid view, char live)
 {
-	Relation	rel = mvr_view_open(view, ExclusiveLock);
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	Relation	rel;
 	bool		reads_settings;
 
+	if (tracked && tracked->live != MVR_LIVE_NOT && tracked->live != live)
+		lock_bases(tracked);
+	rel = mvr_view_open(view, ExclusiveLock);
+	tracked = mvr_catalog_lookup_view(view);
 	if (tracked && tracked->live == live)
 	{
 		relation_close(rel, NoLock);
@@ -853,10 +1002,14 @@ mvr_in_transaction_start(Oid view, char live)
 	reads_settings = check_can_live(rel, live);
 	relation_close(rel, NoLock);
 	mvr_refresh_incremental_view(view);
-	set_live(view, live, reads_settings);
+	set_live(refresh_alone(view), live, reads_settings);
 }
 
-/* End that: from here on changes go to the change logs again */
+/*
+ * End that: from here on changes go to the change logs again.  A view that cannot
+ * be computed, and in whose way its policy then is, must be let go; so it is only
+ * refreshed if this transaction has something for it.
+ */
 void
 mvr_in_transaction_stop(Oid view)
 {
@@ -867,5 +1020,10 @@ mvr_in_transaction_stop(Oid view)
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		return;
 	check_isolation();
-	set_live(view, MVR_LIVE_NOT, false);
+	lock_bases(tracked);
+	LockRelationOid(view, ExclusiveLock);
+	tracked = mvr_catalog_lookup_view(view);
+	if (mvr_pending_is_any_of(view) || mvr_pending_is_in_flight(list_bases(tracked)))
+		tracked = refresh_alone(view);
+	set_live(tracked, MVR_LIVE_NOT, false);
 }

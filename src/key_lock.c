@@ -12,7 +12,8 @@
  * Locks: the hashes are locked in their order, after the view (in_transaction.c),
  * so two who lock many cannot deadlock.  They are object locks whose class is the
  * view's own OID, which no catalog has, so nobody else takes them.  More than
- * MAX_KEYS would fill the lock table: then the whole view is locked instead.
+ * MAX_KEYS, or so many in all that a transaction holds, would fill the lock table:
+ * then the whole view is locked instead.
  */
 #include "postgres.h"
 
@@ -26,12 +27,21 @@
 
 #define MAX_KEYS	128
 
+/* Of the lock table, what one transaction may use: several times its fair share */
+#define MAX_HELD	(4 * max_locks_per_xact)
+
+static TransactionId held_by = InvalidTransactionId;
+static int	nheld;				/* keys locked by that transaction */
+
 void
 mvr_key_lock_begin(MvrKeyLock *lock, Oid view, bool is_latest)
 {
 	lock->view = view;
 	lock->is_latest = is_latest;
-	lock->is_full = false;
+	if (held_by != GetTopTransactionIdIfAny())
+		nheld = 0;
+	held_by = GetTopTransactionIdIfAny();
+	lock->is_full = nheld >= MAX_HELD;
 	lock->nhashes = 0;
 	lock->hashes = palloc(sizeof(uint64) * MAX_KEYS);
 }
@@ -96,7 +106,8 @@ mvr_key_lock_acquire(MvrKeyLock *lock)
 
 		SET_LOCKTAG_OBJECT(tag, MyDatabaseId, lock->view,
 						   (uint32) lock->hashes[i], (uint16) (lock->hashes[i] >> 32));
-		(void) LockAcquire(&tag, ExclusiveLock, false, false);
+		if (LockAcquire(&tag, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
+			nheld++;
 	}
 	PopActiveSnapshot();
 	mvr_key_lock_push_snapshot(lock->is_latest);

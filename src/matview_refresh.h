@@ -304,6 +304,7 @@ typedef struct MvrLogRow
 } MvrLogRow;
 
 extern Oid	mvr_catalog_get_namespace(void);
+extern bool mvr_catalog_is_installed(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
 extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);
@@ -436,6 +437,7 @@ extern void (*mvr_pending_statement_hook) (void);
 
 extern void mvr_pending_begin_statement(Oid base);
 extern void mvr_pending_end_statement(Oid base);
+extern void mvr_pending_apply(void);
 extern bool mvr_pending_is_in_flight(List *bases);
 extern List *mvr_pending_begin_put(const MvrBase *base);
 extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
@@ -444,10 +446,12 @@ extern void mvr_pending_mark(Oid view, char live, List *bases);
 extern void mvr_pending_mark_all(const MvrBase *base);
 extern bool mvr_pending_is_any(void);
 extern int64 mvr_pending_count(Oid view);
+extern bool mvr_pending_is_any_of(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
 extern bool mvr_pending_is_marked(Oid view);
 extern bool mvr_pending_take(MvrDelta *delta, Oid view);
 extern void mvr_pending_forget(Oid view);
+extern void mvr_pending_forget_all(void);
 
 /* ----------
  * pack.c: many rows of a change log in one
@@ -507,6 +511,7 @@ extern bool mvr_change_log_can_hold(Form_pg_attribute log,
 extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
 									 const MvrFrontier *frontier,
 									 bool *marked);
+extern void mvr_change_log_net(MvrDelta *delta);
 extern void mvr_change_log_end_read(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
@@ -931,7 +936,7 @@ typedef struct MvrPlans
 } MvrPlans;
 
 extern PlannedStmt *mvr_plan_delta(const MvrStage *stage, List *deltas);
-extern void mvr_plan_lock(const MvrStage *view);
+extern void mvr_plan_lock(const MvrStage *view, List *states, bool is_state);
 extern bool mvr_plan_depends_on(const MvrStage *view, Oid relid);
 
 /* ----------
@@ -997,6 +1002,7 @@ extern void mvr_heap_drop(Oid relid);
  */
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
+extern bool mvr_track_is_armed(MvrStage *stage, MvrTracked *tracked);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
 extern void mvr_track_end(Oid view);

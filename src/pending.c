@@ -192,6 +192,13 @@ mvr_pending_end_statement(Oid base)
 		pfree(flight);
 		break;
 	}
+	mvr_pending_apply();
+}
+
+/* Have all views brought up to date that are to be when a statement ends */
+void
+mvr_pending_apply(void)
+{
 	if (pendings != NIL && mvr_pending_statement_hook)
 		mvr_pending_statement_hook();
 }
@@ -379,6 +386,18 @@ mvr_pending_count(Oid view)
 	return count;
 }
 
+/* Of this view? */
+bool
+mvr_pending_is_any_of(Oid view)
+{
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->view == view && pending->taken == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The first view, by the order given, that has something pending: of all, or of
  * those that are to be right when a statement ends and can be.  InvalidOid if
@@ -473,4 +492,17 @@ void
 mvr_pending_forget(Oid view)
 {
 	take(view, InvalidOid, NULL);
+}
+
+/* The extension is gone, and its views with it */
+void
+mvr_pending_forget_all(void)
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->taken == 0)
+			pending->taken = level;
+	}
 }

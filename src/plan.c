@@ -82,25 +82,26 @@ mvr_plan_delta(const MvrStage *stage, List *deltas)
 }
 
 static void
-lock_relations(const MvrStage *stage)
+lock_relations(const MvrStage *stage, List *states, bool is_state)
 {
 	foreach_ptr(KeptPlan, kept, stage->plans ? stage->plans->plans : NIL)
 	{
 		foreach_ptr(RangeTblEntry, rte, kept->plan->rtable)
 		{
-			if (rte->rtekind == RTE_RELATION)
+			if (rte->rtekind == RTE_RELATION &&
+				list_member_oid(states, rte->relid) == is_state)
 				LockRelationOid(rte->relid, rte->rellockmode);
 		}
 	}
 }
 
-/* Lock the relations that the plans kept for a view read */
+/* Lock the relations that the plans kept for a view read: its states, or others */
 void
-mvr_plan_lock(const MvrStage *view)
+mvr_plan_lock(const MvrStage *view, List *states, bool is_state)
 {
 	foreach_ptr(MvrStage, stage, view->inner)
-		lock_relations(stage);
-	lock_relations(view);
+		lock_relations(stage, states, is_state);
+	lock_relations(view, states, is_state);
 }
 
 static bool

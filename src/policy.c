@@ -745,13 +745,14 @@ void
 mvr_policy_follow_refresh(Oid view)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	bool		is_live = tracked && tracked->live != MVR_LIVE_NOT;
 	MvrPolicy	policy = {0};
 	Row			row;
 
-	if (tracked && tracked->live != MVR_LIVE_NOT)
-		mvr_in_transaction_note_refresh(view);
-	else if (lookup_row(view, &row) && !row.paused && parse_stored(row.text, &policy) &&
-			 get_live(&policy) != MVR_LIVE_NOT && !IsolationUsesXactSnapshot())
+	mvr_in_transaction_note_refresh(view);
+	if (!is_live && lookup_row(view, &row) && !row.paused &&
+		parse_stored(row.text, &policy) &&
+		get_live(&policy) != MVR_LIVE_NOT && !IsolationUsesXactSnapshot())
 		try_start(view, get_live(&policy));
 }
 

@@ -255,12 +255,14 @@ has_rewritten_base(MvrTracked *tracked)
  * A transaction with an old snapshot must not store a view's first frontier:
  * capture may have been armed after that snapshot, and what was written in
  * between would be in neither the contents nor the log.  Nor after a TRUNCATE
- * of its own: rows that it has not seen are gone and still in the log.
+ * of its own: rows that it has not seen are gone and still in the log.  A live
+ * view that has to be recomputed may come back to changes, which then start
+ * from one that is known to be right.
  */
 static bool
 can_store_frontier(Refresh *refresh)
 {
-	if (refresh->tracked == NULL)
+	if (refresh->tracked == NULL || refresh->stage->strategy == MVR_RECOMPUTE)
 		return false;
 	return !IsolationUsesXactSnapshot() || is_live(refresh) ||
 		(refresh->tracked->frontier.valid && !has_rewritten_base(refresh->tracked));
@@ -497,7 +499,7 @@ run_diff(Refresh *refresh)
 	mvr_progress_set_phase(MVR_PHASE_COMPARE);
 	CommandCounterIncrement();
 	state = renew_states(refresh);
-	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	view = mvr_heap_open(RelationGetRelid(refresh->view), RowExclusiveLock);
 	mvr_diff_write(refresh->stage, view, state);
 	add_counts(refresh, view);
 	mvr_heap_close(view);
@@ -572,6 +574,8 @@ run_rebuild(Refresh *refresh, bool wait)
 	refresh->inserted = context.nrows;
 	mvr_pending_mark_all(mvr_live_get_base(refresh->view_oid));
 	CommandCounterIncrement();
+	/* no rows tell the live views that stand on this one */
+	mvr_pending_mark_all(mvr_live_get_base(RelationGetRelid(refresh->view)));
 	return true;
 }
 
@@ -859,6 +863,7 @@ mvr_refresh_auto(Oid view)
 	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view};
 
 	run_refresh(&refresh, false);
+	mvr_pending_apply();
 	return refresh.mode;
 }
 
@@ -875,6 +880,9 @@ mvr_refresh_incremental_view(Oid view)
  * Recompute a live view, whose changes cannot be applied, on behalf of one who
  * has written a base table and need have no right to the view.  Queries of this
  * session may be reading it: rows are written, no files exchanged.
+ *
+ * Caller has RowExclusiveLock on the view, which keeps out other refreshes, and
+ * keeps out others who maintain it.
  */
 void
 mvr_refresh_live(Oid view, bool is_latest)
@@ -884,7 +892,7 @@ mvr_refresh_live(Oid view, bool is_latest)
 	refresh.is_maintenance = true;
 	refresh.is_latest = is_latest;
 	refresh.started = GetCurrentTimestamp();
-	refresh.view = table_open(view, ExclusiveLock);
+	refresh.view = table_open(view, RowExclusiveLock);
 	run_refreshes(list_make1(&refresh), is_latest);
 }
 
@@ -914,6 +922,7 @@ refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode, bool with_sources)
 
 	refresh.view_oid = mvr_view_get_argument(fcinfo);
 	run_refresh(&refresh, with_sources);
+	mvr_pending_apply();
 	return build_result(fcinfo, refresh.view_oid, &refresh);
 }
 

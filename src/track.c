@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -138,6 +139,9 @@ stop_log(Oid base)
 	bool		has_live;
 	bool		has_other;
 
+	/* dropped, and the other views that read it are about to go as well */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(base)))
+		return;
 	if (!mvr_catalog_lookup_log_row(base, &row) || !row.is_logged ||
 		!ConditionalLockRelationOid(row.log, ShareUpdateExclusiveLock))
 		return;
@@ -252,19 +256,22 @@ settle_source(MvrSource *source)
 
 /*
  * Make a tracked view live, or end that; if it reads settings, they are those of
- * the session from here on.  What it holds is right as of the
- * active snapshot; caller has kept out all who write its base tables before
+ * the session from here on.  What it holds is right as of the active snapshot,
+ * if it has a frontier; caller has kept out all who write its base tables before
  * taking that (mvr_capture_lock).
  */
 void
 mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings)
 {
+	bool		is_valid = tracked->frontier.valid;
+
 	tracked->live = live;
 	if (live == MVR_LIVE_NOT)
 		tracked->settings = NIL;
 	else if (reads_settings && tracked->settings == NIL)
 		tracked->settings = mvr_mutable_list_settings();
 	tracked->frontier = mvr_frontier_here();
+	tracked->frontier.valid = is_valid;
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	foreach_ptr(MvrSource, source, tracked->sources)
@@ -401,6 +408,18 @@ is_source_armed(MvrStage *stage, MvrSource *source)
 	shape = mvr_capture_shape(base, source->log, source->columns);
 	table_close(base, NoLock);
 	return shape != 0 && shape == source->shape;
+}
+
+/* Does capture still see every change of all sources? */
+bool
+mvr_track_is_armed(MvrStage *stage, MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (!is_source_armed(stage, source))
+			return false;
+	}
+	return true;
 }
 
 /* Why the registered tracking does not fit the view any more, or NULL */
