@@ -404,7 +404,8 @@ settle_kept(Kept *kept, Relation view, List *deltas)
 	AcceptInvalidationMessages();
 	for (int tries = 0; tries < 10; tries++)
 	{
-		kept = get_kept(view);
+		if (!kept->is_valid)
+			kept = get_kept(view);
 		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
 			return "the view is not live any more";
 		if (kept->fault)
