@@ -179,16 +179,23 @@ list_relations(Oid view, MvrTracked *tracked, int *depth)
 	return relations;
 }
 
+/* Do the triggers of a source tell live views all its changes? */
+static bool
+is_live_armed(MvrSource *source)
+{
+	Relation	base = table_open(source->base, NoLock);
+	bool		result = mvr_capture_is_live(base, source->log);
+
+	table_close(base, NoLock);
+	return result;
+}
+
 static char *
 find_live_fault(MvrTracked *tracked)
 {
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		Relation	base = table_open(source->base, NoLock);
-		bool		is_live = mvr_capture_is_live(base, source->log);
-
-		table_close(base, NoLock);
-		if (!is_live)
+		if (!is_live_armed(source))
 			return psprintf("triggers of \"%s\" have changed", get_rel_name(source->base));
 	}
 	return NULL;
@@ -405,7 +412,8 @@ settle_kept(Kept *kept, Relation view, List *deltas)
 	AcceptInvalidationMessages();
 	for (int tries = 0; tries < 10; tries++)
 	{
-		kept = get_kept(view);
+		if (!kept->is_valid)
+			kept = get_kept(view);
 		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
 			return "the view is not live any more";
 		if (kept->fault)
@@ -783,19 +791,24 @@ check_populated(Oid view)
 				errhint("Call matview.set_auto_refresh(view, 'off') first."));
 }
 
+/* Keep out all who write a base table; it may be gone */
+static void
+lock_base(Oid base)
+{
+	Relation	rel = try_table_open(base, AccessShareLock);
+
+	if (rel == NULL)
+		return;
+	mvr_capture_lock(rel);
+	table_close(rel, NoLock);
+}
+
 /* Keep out all who write what a view reads */
 static void
 lock_bases(const MvrTracked *tracked)
 {
 	foreach_ptr(MvrSource, source, tracked->sources)
-	{
-		Relation	base = try_table_open(source->base, AccessShareLock);
-
-		if (base == NULL)
-			continue;
-		mvr_capture_lock(base);
-		table_close(base, NoLock);
-	}
+		lock_base(source->base);
 }
 
 /* Has a live view a fault?  It may be locked by somebody else: then he will see. */
@@ -841,12 +854,22 @@ is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 	return false;
 }
 
-/* Has capture to be armed before changes can be applied again? */
-static bool
-needs_arming(const Kept *kept)
+/* Keep out all who write a base table for which capture has to be armed anew */
+static void
+lock_unarmed(const Kept *kept)
 {
-	return kept->stage->strategy != MVR_RECOMPUTE &&
-		(!mvr_track_is_armed(kept->stage, kept->tracked) || find_live_fault(kept->tracked));
+	List	   *bases = NIL;
+	ListCell   *lc;
+
+	if (kept->stage->strategy == MVR_RECOMPUTE)
+		return;
+	foreach_ptr(MvrSource, source, kept->tracked->sources)
+	{
+		if (!mvr_track_is_armed(kept->stage, source) || !is_live_armed(source))
+			bases = lappend_oid(bases, source->base);
+	}
+	foreach(lc, bases)
+		lock_base(lfirst_oid(lc));
 }
 
 /*
@@ -865,8 +888,7 @@ mvr_in_transaction_check(Oid relid, bool is_gone)
 	{
 		if (!is_concerned(tracked, relid, is_gone) || !has_fault(tracked->view))
 			continue;
-		if (needs_arming(get_entry(tracked->view)))
-			lock_bases(tracked);
+		lock_unarmed(get_entry(tracked->view));
 		mark_live(tracked);
 	}
 	if (mvr_pending_is_any())

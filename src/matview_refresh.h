@@ -1002,7 +1002,7 @@ extern void mvr_heap_drop(Oid relid);
  */
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
-extern bool mvr_track_is_armed(MvrStage *stage, MvrTracked *tracked);
+extern bool mvr_track_is_armed(MvrStage *stage, MvrSource *source);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
 extern void mvr_track_end(Oid view);

@@ -394,8 +394,8 @@ lookup_use(const MvrStage *stage, Oid base)
 }
 
 /* Does capture still see every change of a source? */
-static bool
-is_source_armed(MvrStage *stage, MvrSource *source)
+bool
+mvr_track_is_armed(MvrStage *stage, MvrSource *source)
 {
 	MvrUse	   *use = lookup_use(stage, source->base);
 	Relation	base;
@@ -408,18 +408,6 @@ is_source_armed(MvrStage *stage, MvrSource *source)
 	shape = mvr_capture_shape(base, source->log, source->columns);
 	table_close(base, NoLock);
 	return shape != 0 && shape == source->shape;
-}
-
-/* Does capture still see every change of all sources? */
-bool
-mvr_track_is_armed(MvrStage *stage, MvrTracked *tracked)
-{
-	foreach_ptr(MvrSource, source, tracked->sources)
-	{
-		if (!is_source_armed(stage, source))
-			return false;
-	}
-	return true;
 }
 
 /* Why the registered tracking does not fit the view any more, or NULL */
@@ -436,7 +424,7 @@ mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
 		return "the base tables have changed";
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		if (!is_source_armed(stage, source))
+		if (!mvr_track_is_armed(stage, source))
 			return psprintf("triggers, partitions or generated columns of \"%s\" have changed",
 							get_rel_name(source->base));
 	}
