@@ -29,6 +29,7 @@ my $INCREMENTAL_SHARE = 0.5;
 my $MAX_FAILURES = 20;
 
 my $core = $ENV{MVR_CORE};
+my %args;
 my $node = PostgreSQL::Test::Cluster->new('random');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf(
@@ -45,14 +46,24 @@ timezone = 'UTC'
 $node->start;
 $node->safe_psql('postgres', 'CREATE ROLE mvr_owner; CREATE ROLE mvr_writer');
 $node->safe_psql('postgres', 'CREATE DATABASE random');
-$node->safe_psql('random', 'CREATE EXTENSION matview_refresh') if !$core;
 my $amcheck = $node->psql('random', 'CREATE EXTENSION amcheck') == 0;
 my $version = $node->safe_psql('random', 'SHOW server_version_num');
-my %args = (
+%args = (
 	connstr => 'host=' . $node->host . ' port=' . $node->port . ' dbname=random',
 	version => $version, core => $core, amcheck => $amcheck);
 $args{connstr} =~ s/ /;/g;
+create_extension() if !$core;
+$MatviewRandom::Schema::has_icu =
+  $node->safe_psql('random', q(SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu')) > 0;
 my $random = MatviewRandom->new(%args);
+
+# Every session looks which views are live
+sub create_extension
+{
+	query('random', 'CREATE EXTENSION matview_refresh');
+	query('random', 'GRANT SELECT ON matview.tracked_views TO PUBLIC');
+	return;
+}
 
 # A clean database for the next case, whatever the last one left; if that was
 # a crash, the server needs a while
@@ -79,7 +90,7 @@ sub try_clean
 	};
 	$admin->('DROP DATABASE IF EXISTS random WITH (FORCE)');
 	$admin->('CREATE DATABASE random');
-	query('random', 'CREATE EXTENSION matview_refresh') if !$core;
+	create_extension() if !$core;
 	query('random', 'CREATE EXTENSION amcheck') if $amcheck;
 	return;
 }
