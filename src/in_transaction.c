@@ -167,9 +167,12 @@ list_relations(Oid view, MvrTracked *tracked, int *depth)
 	relations = list_concat(relations, tracked->states);
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		Relation	base = table_open(source->base, NoLock);
+		Relation	base = try_table_open(source->base, AccessShareLock);
 
 		relations = lappend_oid(relations, source->log);
+		/* a plain view that read it can have been replaced, and it have gone */
+		if (base == NULL)
+			continue;
 		relations = list_concat(relations, mvr_capture_list_members(base));
 		table_close(base, NoLock);
 	}
@@ -573,8 +576,11 @@ maintain_view(Oid oid, bool at_commit)
 	callback.callback = name_view;
 	callback.arg = pstrdup(RelationGetRelationName(view));
 	error_context_stack = &callback;
+	/* at commit there is none, and functions and catalogs want one */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	if (try_maintain(view))
 		mvr_refresh_live(oid, at_commit);
+	PopActiveSnapshot();
 	mvr_pending_forget(oid);
 	CommandCounterIncrement();
 	error_context_stack = callback.previous;
@@ -838,5 +844,7 @@ mvr_in_transaction_stop(Oid view)
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		return;
 	check_isolation();
+	/* what it reads can have become something else, which is tracked by this */
+	mvr_refresh_incremental_view(view);
 	set_live(view, MVR_LIVE_NOT);
 }

@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -138,6 +139,9 @@ stop_log(Oid base)
 	bool		has_live;
 	bool		has_other;
 
+	/* dropped with some of those who read it: with the last it is forgotten */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(base)))
+		return;
 	if (!mvr_catalog_lookup_log_row(base, &row) || !row.is_logged ||
 		!ConditionalLockRelationOid(row.log, ShareUpdateExclusiveLock))
 		return;

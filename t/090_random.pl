@@ -124,7 +124,8 @@ sub report
 	diag "history in $file";
 	if ($ENV{MVR_SHRINK})
 	{
-		my @short = shrink(\&clean, \%args, $failure->{sign}, @steps);
+		my @short = eval { shrink(\&clean, \%args, $failure->{sign}, @steps) };
+		diag "could not be shortened: $@" if $@;
 		write_history("$dir/random_$name.short.sql", $title, @short) if @short;
 		diag @short ? "shortened to " . @short . " steps in $dir/random_$name.short.sql" : 'does not happen again in a replay';
 	}

@@ -105,7 +105,6 @@ sub change_policy
 	my $sql =
 		$how eq 'pause' || $how eq 'resume' ? "SELECT matview.$how($name)"
 	  : $how ne 'live' ? "SELECT matview.set_auto_refresh($name, '$how')"
-	  : chance(15) && !$self->{has_roles} ? "ALTER MATERIALIZED VIEW $v->{n} SET (matview.auto_refresh = $kind)"
 	  : "SELECT matview.set_auto_refresh($name, '$kind')";
 	my $state = $self->step($s, 'do', $sql, may_fail => '0A 25 55');
 	$self->note_statement($s, $sql);

@@ -28,6 +28,7 @@ use strict;
 use warnings;
 use utf8;
 use DBI;
+use Time::HiRes qw(sleep);
 use DBD::Pg qw(:async);
 
 # A statement that meets these has met another session, or a constraint
@@ -67,9 +68,14 @@ sub session
 sub connect
 {
 	my ($self) = @_;
-	my $dbh = DBI->connect("dbi:Pg:$self->{connstr}", undef, undef,
-		{ RaiseError => 0, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 })
-	  or die "cannot connect: $DBI::errstr\n";
+	my $dbh;
+	for (1 .. 100)				# after a crash the server needs a while
+	{
+		$dbh = DBI->connect("dbi:Pg:$self->{connstr}", undef, undef,
+			{ RaiseError => 0, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 }) and last;
+		sleep 0.1;
+	}
+	$dbh or die "cannot connect: $DBI::errstr\n";
 	$dbh->do($_) for @SETTINGS;
 	return $dbh;
 }
