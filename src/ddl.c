@@ -176,7 +176,11 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 Datum
 mvr_recompute_live(PG_FUNCTION_ARGS)
 {
+	CommandTag	tag;
+
 	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
-	mvr_in_transaction_check();
+	tag = ((EventTriggerData *) fcinfo->context)->tag;
+	mvr_in_transaction_check(tag == CMDTAG_CREATE_TABLE || tag == CMDTAG_ALTER_TABLE ||
+							 tag == CMDTAG_DROP_TABLE);
 	PG_RETURN_NULL();
 }

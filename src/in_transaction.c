@@ -36,7 +36,8 @@
  * on each base table as the view reads it (RowExclusiveLock if it was written,
  * else ShareLock), then the keys.  VACUUM is in nobody's way.  All are held until
  * the end of the transaction: on_statement, that is as long as the user's own
- * row locks, and can deadlock as they can.
+ * row locks, and can deadlock as they can.  State tables are locked behind the
+ * view, since who recomputes it drops them.
  *
  * A session keeps the stages of the views it has maintained, with the plans, as
  * long as nothing that they depend on is invalidated.
@@ -322,23 +323,39 @@ lock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
 	(void) LockAcquire(&tag, mode, false, false);
 }
 
+static void
+unlock_object(Oid class, Oid object, int16 sub, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, class, object, sub);
+	(void) LockRelease(&tag, mode, false);
+}
+
 /* Keep out all who maintain the view */
 static void
-lock_alone(const Kept *kept)
+lock_alone(Oid view)
 {
-	lock_object(RelationRelationId, kept->view, LOCK_VIEW, ExclusiveLock);
+	lock_object(RelationRelationId, view, LOCK_VIEW, ExclusiveLock);
+}
+
+/* The base tables that the view reads, in the order in which they are locked */
+static List *
+sort_bases(const Kept *kept)
+{
+	List	   *sources = list_copy(kept->tracked->sources);
+
+	list_sort(sources, compare_bases);
+	return list_length(sources) > 1 ? sources : NIL;
 }
 
 /* Keep out all but those who have written the same base table, and no other */
 static void
 lock_beside(const Kept *kept, Oid changed)
 {
-	List	   *sources = list_copy(kept->tracked->sources);
+	List	   *sources = sort_bases(kept);
 
 	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
-	if (list_length(sources) == 1)
-		return;
-	list_sort(sources, compare_bases);
 	foreach_ptr(MvrSource, source, sources)
 		lock_object(source->base, kept->view, LOCK_BASE,
 					source->base == changed ? RowExclusiveLock : ShareLock);
@@ -346,12 +363,12 @@ lock_beside(const Kept *kept, Oid changed)
 
 /* Nothing has been written yet: let go, to lock the view alone instead */
 static void
-unlock_beside(const Kept *kept)
+unlock_beside(const Kept *kept, Oid changed)
 {
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, kept->view, LOCK_VIEW);
-	(void) LockRelease(&tag, RowExclusiveLock, false);
+	foreach_ptr(MvrSource, source, sort_bases(kept))
+		unlock_object(source->base, kept->view, LOCK_BASE,
+					  source->base == changed ? RowExclusiveLock : ShareLock);
+	unlock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
 }
 
 typedef struct CountContext
@@ -382,21 +399,81 @@ count_reads(Node *node, void *arg)
 }
 
 /*
- * Does the view commute with these deltas?  On_statement a transaction can come
+ * Does the view commute with changes of this base table?  On_statement a transaction can come
  * with one base table now and another one later, and meet one who has done so
  * too: there only views of one base table do.
  */
 static bool
-is_commuting(const Kept *kept, List *deltas)
+is_commuting(const Kept *kept, Oid base)
 {
-	CountContext context = {.base = ((MvrDelta *) linitial(deltas))->base};
+	CountContext context = {.base = base};
 
-	if (!kept->is_linear || list_length(deltas) != 1 ||
+	if (!kept->is_linear ||
 		(kept->tracked->live == MVR_LIVE_STATEMENT &&
 		 list_length(kept->tracked->sources) > 1))
 		return false;
 	(void) count_reads((Node *) kept->stage->input, &context);
 	return context.n == 1;
+}
+
+/*
+ * The base table whose pending changes can be applied beside others, or
+ * InvalidOid: then the view must be locked alone.
+ */
+static Oid
+lookup_beside(const Kept *kept)
+{
+	Oid			base;
+	int64		nrows;
+
+	if (!kept->is_valid || kept->tracked == NULL ||
+		kept->tracked->live == MVR_LIVE_NOT || kept->fault ||
+		mvr_pending_count(kept->view, &base, &nrows) != 1 || !OidIsValid(base) ||
+		nrows > MANY_CHANGES || !is_commuting(kept, base))
+		return InvalidOid;
+	return base;
+}
+
+/* Let go of the states of inner stages that were locked when these were kept */
+static void
+unlock_states(const Kept *kept)
+{
+	if (kept->tracked == NULL || kept->fault)
+		return;
+	foreach_ptr(MvrStage, stage, kept->stage->inner)
+		UnlockRelationOid(stage->state, RowExclusiveLock);
+}
+
+/*
+ * Lock the view, beside others or alone, before anything that it is maintained
+ * with is locked: who recomputes it drops its states, and must not wait for one
+ * who waits for him.  Returns what is kept of it, and the base table beside
+ * whose writers we are, or InvalidOid if alone.
+ */
+static Kept *
+lock_view(Relation view, Oid *base)
+{
+	Kept	   *kept = get_entry(RelationGetRelid(view));
+
+	if (!kept->is_valid)
+	{
+		kept = get_kept(view);
+		unlock_states(kept);
+	}
+	*base = lookup_beside(kept);
+	if (OidIsValid(*base))
+		lock_beside(kept, *base);
+	else
+		lock_alone(kept->view);
+	AcceptInvalidationMessages();
+	if (OidIsValid(*base) && lookup_beside(kept) != *base)
+	{
+		/* while we waited */
+		unlock_beside(kept, *base);
+		lock_alone(kept->view);
+		*base = InvalidOid;
+	}
+	return get_kept(view);
 }
 
 /* ----------
@@ -430,8 +507,8 @@ has_xact_snapshot(const Kept *kept)
 }
 
 /*
- * Beside others.  False if there was too much to lock: then nothing has been
- * written.  Sets the reason to recompute, if there is one.
+ * Beside others, as is locked already.  False if there was too much to lock:
+ * then nothing has been written.  Sets the reason to recompute, if there is one.
  */
 static bool
 apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
@@ -439,16 +516,13 @@ apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 	MvrKeyLock	lock;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
 
-	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
-		return false;
-	lock_beside(kept, ((MvrDelta *) linitial(deltas))->base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
 	apply->lock = &lock;
 	mvr_key_lock_push_snapshot(is_latest);
 	*reason = mvr_apply_deltas(apply, deltas);
 	PopActiveSnapshot();
 	if (lock.is_full)
-		unlock_beside(kept);
+		unlock_beside(kept, ((MvrDelta *) linitial(deltas))->base);
 	return !lock.is_full;
 }
 
@@ -478,13 +552,12 @@ identify_rows(const Kept *kept, List *deltas)
 	}
 }
 
-/* Alone.  Returns the reason to recompute, or NULL. */
+/* Alone, as is locked.  Returns the reason to recompute, or NULL. */
 static char *
 apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 {
 	char	   *reason = NULL;
 
-	lock_alone(kept);
 	apply->lock = NULL;
 	mvr_key_lock_push_snapshot(kept->tracked->live == MVR_LIVE_COMMIT);
 	if (!is_commuting)
@@ -502,9 +575,12 @@ apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 	return reason;
 }
 
-/* Apply what is pending; returns the reason to recompute, or NULL */
+/*
+ * Apply what is pending, beside those who have written this base table, or alone.
+ * Returns the reason to recompute, or NULL.
+ */
 static char *
-apply_pending(Kept *kept, Relation view)
+apply_pending(Kept *kept, Relation view, Oid beside)
 {
 	List	   *deltas = take_deltas(kept);
 	MvrApply	apply = {.view = view, .stage = kept->stage};
@@ -514,10 +590,14 @@ apply_pending(Kept *kept, Relation view)
 	if (deltas == NIL)
 		return NULL;
 	mvr_run_query_check_rights(kept->stage->query);
-	commutes = is_commuting(kept, deltas);
+	commutes = list_length(deltas) == 1 &&
+		is_commuting(kept, ((MvrDelta *) linitial(deltas))->base);
 	apply.must_serialize = commutes && has_xact_snapshot(kept);
-	if (!commutes || !apply_beside(kept, &apply, deltas, &reason))
+	if (!OidIsValid(beside) || !apply_beside(kept, &apply, deltas, &reason))
+	{
+		lock_alone(kept->view);
 		reason = apply_alone(kept, &apply, deltas, commutes);
+	}
 	mvr_change_log_end_read(deltas);
 	if (reason == NULL && apply.inserted + apply.updated + apply.deleted > 0)
 		mvr_wake_note_captured(kept->view);
@@ -542,13 +622,16 @@ try_maintain(Relation view)
 	Oid			userid;
 	int			context;
 	int			level = mvr_view_become_owner(view, &userid, &context);
-	Kept	   *kept = get_kept(view);
+	Oid			beside;
+	Kept	   *kept = lock_view(view, &beside);
 	bool		recompute = false;
 
 	CommandCounterIncrement();
 	if (kept->tracked && kept->tracked->live != MVR_LIVE_NOT)
 		recompute = kept->fault || mvr_pending_is_marked(kept->view) ||
-			apply_pending(kept, view);
+			apply_pending(kept, view, beside);
+	if (recompute)
+		lock_alone(kept->view);
 	mvr_view_become_again(level, userid, context);
 	return recompute;
 }
@@ -672,10 +755,38 @@ mark_live(const MvrTracked *tracked)
 	mvr_pending_mark(tracked->view, tracked->live, bases);
 }
 
-/* Has a live view a fault?  It may be locked by somebody else: then he will see. */
+/* Has this transaction done more to a base table than to write rows? */
 static bool
-has_fault(Oid view)
+has_altered_base(const MvrTracked *tracked)
 {
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base;
+		bool		result;
+
+		/* if somebody else has altered it, then not we */
+		if (!ConditionalLockRelationOid(source->base, AccessShareLock))
+			continue;
+		base = try_table_open(source->base, NoLock);
+		result = base && CheckRelationLockedByMe(base, ShareUpdateExclusiveLock, true);
+		if (base)
+			table_close(base, NoLock);
+		UnlockRelationOid(source->base, AccessShareLock);
+		if (result)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Has a live view a fault?  If somebody else has it locked we wait, since what
+ * he has put there is from before our command; but not after a command on tables
+ * that are none of its base tables.
+ */
+static bool
+has_fault(const MvrTracked *tracked, bool is_of_tables)
+{
+	Oid			view = tracked->view;
 	Relation	rel;
 	Oid			userid;
 	int			context;
@@ -683,7 +794,11 @@ has_fault(Oid view)
 	bool		result;
 
 	if (!ConditionalLockRelationOid(view, AccessShareLock))
-		return false;
+	{
+		if (is_of_tables && !has_altered_base(tracked))
+			return false;
+		LockRelationOid(view, AccessShareLock);
+	}
 	rel = try_relation_open(view, NoLock);
 	if (rel == NULL)
 		return false;
@@ -699,11 +814,11 @@ has_fault(Oid view)
  * not fit any more are recomputed by this transaction.
  */
 void
-mvr_in_transaction_check(void)
+mvr_in_transaction_check(bool is_of_tables)
 {
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (has_fault(tracked->view))
+		if (has_fault(tracked, is_of_tables))
 			mark_live(tracked);
 	}
 	if (mvr_pending_is_any())

@@ -437,6 +437,7 @@ extern void mvr_pending_mark(Oid view, char live, List *bases);
 extern void mvr_pending_mark_all(const MvrBase *base);
 extern bool mvr_pending_is_any(void);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
+extern int	mvr_pending_count(Oid view, Oid *base, int64 *nrows);
 extern bool mvr_pending_is_marked(Oid view);
 extern bool mvr_pending_take(MvrDelta *delta, Oid view);
 extern void mvr_pending_forget(Oid view);
@@ -1076,7 +1077,7 @@ extern void mvr_refresh_live(Oid view, bool is_latest);
 extern void mvr_in_transaction_init(void);
 extern void mvr_in_transaction_start(Oid view, char live);
 extern void mvr_in_transaction_stop(Oid view);
-extern void mvr_in_transaction_check(void);
+extern void mvr_in_transaction_check(bool is_of_tables);
 extern void mvr_in_transaction_note_refresh(Oid view);
 
 /* ----------

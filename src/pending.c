@@ -390,6 +390,28 @@ mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b))
 	return first;
 }
 
+/*
+ * How many base tables of a view have rows pending; the last of them, and the
+ * number of rows in all.
+ */
+int
+mvr_pending_count(Oid view, Oid *base, int64 *nrows)
+{
+	List	   *bases = NIL;
+
+	*base = InvalidOid;
+	*nrows = 0;
+	foreach_ptr(MvrPending, pending, pendings)
+	{
+		if (pending->view != view || pending->taken != 0)
+			continue;
+		*base = pending->base;
+		*nrows += pending->nrows;
+		bases = list_append_unique_oid(bases, pending->base);
+	}
+	return list_length(bases);
+}
+
 bool
 mvr_pending_is_marked(Oid view)
 {

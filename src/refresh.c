@@ -465,7 +465,7 @@ run_diff(Refresh *refresh)
 	mvr_progress_set_phase(MVR_PHASE_COMPARE);
 	CommandCounterIncrement();
 	state = renew_states(refresh);
-	view = mvr_heap_open(RelationGetRelid(refresh->view), ExclusiveLock);
+	view = mvr_heap_open(RelationGetRelid(refresh->view), RowExclusiveLock);
 	mvr_diff_write(refresh->stage, view, state);
 	add_counts(refresh, view);
 	mvr_heap_close(view);
@@ -839,7 +839,9 @@ mvr_refresh_incremental_view(Oid view)
 /*
  * Recompute a live view, whose changes cannot be applied, on behalf of one who
  * has written a base table and need have no right to the view.  Queries of this
- * session may be reading it: rows are written, no files exchanged.
+ * session may be reading it: rows are written, no files exchanged.  Caller keeps
+ * out all others who write the view; a stronger lock on it than RowExclusiveLock
+ * would wait for those who wait for the caller.
  */
 void
 mvr_refresh_live(Oid view, bool is_latest)
@@ -849,7 +851,7 @@ mvr_refresh_live(Oid view, bool is_latest)
 	refresh.is_maintenance = true;
 	refresh.is_latest = is_latest;
 	refresh.started = GetCurrentTimestamp();
-	refresh.view = table_open(view, ExclusiveLock);
+	refresh.view = table_open(view, RowExclusiveLock);
 	run_refreshes(list_make1(&refresh), is_latest);
 }
 

@@ -58,6 +58,18 @@ check_trigger_right(Relation base, Oid userid)
 				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
 }
 
+/* Has a view read a base table before, and the same columns? */
+static bool
+has_source(const MvrTracked *tracked, const MvrUse *use)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (source->base == use->base)
+			return bms_equal(source->columns, use->columns);
+	}
+	return false;
+}
+
 /* Arm what live views need of a base table, if it is not */
 static void
 arm_live(Relation base, Oid log)
@@ -77,14 +89,19 @@ arm_live(Relation base, Oid log)
 /*
  * Arm capture for one base table, and return it as a source.  Base tables are
  * armed in the order of their OIDs, so that two who do it cannot deadlock.
+ *
+ * A live view that has not read the table so far, or other columns of it, does
+ * not get what running writers have written: they are waited for.
  */
 static MvrSource *
-arm_source(MvrUse *use, char live, Oid userid)
+arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 {
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
 
 	check_trigger_right(base, userid);
+	if (live != MVR_LIVE_NOT && !has_source(old, use))
+		mvr_capture_lock(base);
 	source->base = use->base;
 	source->columns = bms_copy(use->columns);
 	source->log = mvr_change_log_ensure(base, use->columns, live == MVR_LIVE_NOT);
@@ -221,7 +238,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	}
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
-		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, userid));
+		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, old, userid));
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	if (old)
