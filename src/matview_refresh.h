@@ -730,7 +730,7 @@ typedef struct MvrKeys
 
 extern MvrStage *mvr_item_lookup_stage(MvrItems *context, RangeTblEntry *rte);
 extern MvrDelta *mvr_item_lookup_delta(MvrItems *context, RangeTblEntry *rte);
-extern bool mvr_item_has_changed(Query *query, MvrItems *context);
+extern bool mvr_item_has_changed(Node *node, MvrItems *context);
 extern bool mvr_item_is_plain(MvrDelta *delta, AttrNumber attno);
 extern Var *mvr_item_make_weight(int rti, AttrNumber attno);
 extern Node *mvr_item_make_sign(Oid func, Var *weight);

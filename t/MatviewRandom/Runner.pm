@@ -114,6 +114,8 @@ sub try
 	my $dbh = $self->session($n);
 	my $rows = [];
 	my $ok;
+	# in a shortened history nobody may have waited
+	$dbh->pg_result if $self->{sent} && delete $self->{sent}[$n];
 	if ($data)
 	{
 		$ok = $dbh->do($sql);
