@@ -42,6 +42,20 @@ CREATE MATERIALIZED VIEW not_live AS SELECT x FROM t;
 SELECT done, contents FROM step('not_live');
 DROP TABLE t CASCADE;
 
+-- A subquery that stands in HAVING alone: its table was not looked at
+CREATE TABLE t (id int PRIMARY KEY, k int);
+CREATE TABLE u (id int PRIMARY KEY, k int);
+INSERT INTO t VALUES (24, 4);
+INSERT INTO u VALUES (4, 4);
+CREATE MATERIALIZED VIEW in_having AS
+  SELECT k, count(*) FROM t GROUP BY k HAVING sum((SELECT k FROM u WHERE u.id = t.k)) > 2;
+SELECT done, contents FROM step('in_having');
+UPDATE u SET k = 0;
+SELECT done, contents FROM step('in_having');
+SELECT matview.set_auto_refresh('in_having', 'on_statement');
+UPDATE u SET k = 4;
+SELECT contents('in_having');
+
 DROP SCHEMA live_faults CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

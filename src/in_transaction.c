@@ -615,8 +615,21 @@ name_view(void *arg)
 	errcontext("maintenance of materialized view \"%s\"", (const char *) arg);
 }
 
-/* Returns whether the view must be recomputed */
-static bool
+/* Why the view must be recomputed, or NULL */
+static char *
+find_live_reason(Kept *kept, Relation view, Oid beside)
+{
+	if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
+		return NULL;
+	if (kept->fault)
+		return pstrdup(kept->fault);
+	if (mvr_pending_is_marked(kept->view))
+		return "rows do not tell what has happened to a base table";
+	return apply_pending(kept, view, beside);
+}
+
+/* Returns the reason if the view must be recomputed */
+static char *
 try_maintain(Relation view)
 {
 	Oid			userid;
@@ -624,16 +637,14 @@ try_maintain(Relation view)
 	int			level = mvr_view_become_owner(view, &userid, &context);
 	Oid			beside;
 	Kept	   *kept = lock_view(view, &beside);
-	bool		recompute = false;
+	char	   *reason;
 
 	CommandCounterIncrement();
-	if (kept->tracked && kept->tracked->live != MVR_LIVE_NOT)
-		recompute = kept->fault || mvr_pending_is_marked(kept->view) ||
-			apply_pending(kept, view, beside);
-	if (recompute)
+	reason = find_live_reason(kept, view, beside);
+	if (reason)
 		lock_alone(kept->view);
 	mvr_view_become_again(level, userid, context);
-	return recompute;
+	return reason;
 }
 
 /* Bring a view up to date with what is pending; it may have gone meanwhile */
@@ -644,6 +655,7 @@ maintain_view(Oid oid, bool at_commit)
 	MemoryContext context;
 	MemoryContext old;
 	ErrorContextCallback callback;
+	char	   *reason;
 
 	if (view == NULL || view->rd_rel->relkind != RELKIND_MATVIEW)
 	{
@@ -661,8 +673,9 @@ maintain_view(Oid oid, bool at_commit)
 	error_context_stack = &callback;
 	/* at commit there is none, and functions and catalogs want one */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (try_maintain(view))
-		mvr_refresh_live(oid, at_commit);
+	reason = try_maintain(view);
+	if (reason)
+		mvr_refresh_live(oid, at_commit, reason);
 	PopActiveSnapshot();
 	mvr_pending_forget(oid);
 	CommandCounterIncrement();

@@ -1068,7 +1068,7 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  */
 extern const char *mvr_refresh_auto(Oid view);
 extern void mvr_refresh_incremental_view(Oid view);
-extern void mvr_refresh_live(Oid view, bool is_latest);
+extern void mvr_refresh_live(Oid view, bool is_latest, char *reason);
 
 /* ----------
  * in_transaction.c: live views
