@@ -8,6 +8,7 @@
 #	MVR_KEEP=1		write the history of each case
 #	MVR_SHRINK=1		make the history of each failure as short as possible
 #	MVR_RANDOM_SECONDS=n	go on with further seeds for n seconds
+#	MVR_LIVE=kind		live views: none, on_commit, on_statement or both
 #	MVR_CORE=1			test the test: core's REFRESH instead of ours
 use strict;
 use warnings;

@@ -27,6 +27,7 @@ sub choose_live
 {
 	my ($self) = @_;
 	$self->{live_kinds} = weighted(none => 40, on_commit => 20, on_statement => 12, both => 28);
+	$self->{live_kinds} = $ENV{MVR_LIVE} if $ENV{MVR_LIVE};
 	return;
 }
 
