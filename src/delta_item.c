@@ -80,11 +80,11 @@ changed_walker(Node *node, MvrItems *context)
 	return expression_tree_walker(node, changed_walker, context);
 }
 
-/* Does a query read anything that has changed, at any level? */
+/* Does a query, or an expression, read anything that has changed, at any level? */
 bool
-mvr_item_has_changed(Query *query, MvrItems *context)
+mvr_item_has_changed(Node *node, MvrItems *context)
 {
-	return changed_walker((Node *) query, context);
+	return changed_walker(node, context);
 }
 
 /* ----------

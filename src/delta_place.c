@@ -68,7 +68,7 @@ mark_item(Query *query, int rti, bool is_linear, MvrPlaces *places)
 		mark_place(rte, rti, is_linear, places);
 	else if (rte->rtekind == RTE_SUBQUERY && is_linear && !rte->lateral)
 	{
-		if (mvr_item_has_changed(rte->subquery, places->context))
+		if (mvr_item_has_changed((Node *) rte->subquery, places->context))
 			mark_place(rte, rti, true, places);
 	}
 	else if (rte->rtekind == RTE_SUBQUERY)

@@ -436,7 +436,7 @@ build_delta(Query *query, MvrItems *context)
 	if (query->setOperations)
 	{
 		foreach_ptr(RangeTblEntry, rte, query->rtable)
-			if (rte->rtekind == RTE_SUBQUERY && mvr_item_has_changed(rte->subquery, context))
+			if (rte->rtekind == RTE_SUBQUERY && mvr_item_has_changed((Node *) rte->subquery, context))
 				arms = lappend(arms, build_delta(rte->subquery, context));
 	}
 	else
@@ -459,7 +459,15 @@ mvr_delta_query_has_changed(const MvrStage *stage, List *deltas)
 {
 	MvrItems		context = {stage->inner, deltas};
 
-	return mvr_item_has_changed(stage->input, &context);
+	if (mvr_item_has_changed((Node *) stage->input, &context))
+		return true;
+	/* HAVING is no part of the input any more */
+	foreach_ptr(MvrStateColumn, column, stage->columns)
+	{
+		if (mvr_item_has_changed((Node *) column->aggregate, &context))
+			return true;
+	}
+	return false;
 }
 
 /*

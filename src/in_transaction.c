@@ -170,8 +170,11 @@ list_relations(Oid view, MvrTracked *tracked, int *depth)
 	relations = list_concat(relations, tracked->states);
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		Relation	base = table_open(source->base, NoLock);
+		Relation	base = try_table_open(source->base, AccessShareLock);
 
+		/* a plain view that read it can have been replaced, and it have gone */
+		if (base == NULL)
+			continue;
 		relations = lappend_oid(relations, source->log);
 		relations = list_concat(relations, mvr_capture_list_members(base));
 		table_close(base, NoLock);
@@ -417,7 +420,7 @@ settle_kept(Kept *kept, Relation view, List *deltas)
 		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
 			return "the view is not live any more";
 		if (kept->fault)
-			return kept->fault;
+			return pstrdup(kept->fault);
 		mvr_inner_set_states(kept->stage, kept->tracked, RowExclusiveLock);
 		mvr_plan_lock(kept->stage, kept->tracked->states, true);
 		if (kept->is_valid)
@@ -621,22 +624,28 @@ name_view(void *arg)
 	errcontext("maintenance of materialized view \"%s\"", (const char *) arg);
 }
 
-/* Returns whether the view must be recomputed */
-static bool
+/* Returns the reason why the view must be recomputed, or NULL */
+static char *
 try_maintain(Relation view)
 {
 	Oid			userid;
 	int			context;
 	int			level = mvr_live_become_owner(view, &userid, &context);
 	Kept	   *kept = get_kept(view);
-	bool		recompute = false;
+	char	   *reason = NULL;
 
 	CommandCounterIncrement();
 	if (kept->tracked && kept->tracked->live != MVR_LIVE_NOT)
-		recompute = kept->fault || mvr_pending_is_marked(kept->view) ||
-			apply_pending(kept, view);
+	{
+		if (kept->fault)
+			reason = pstrdup(kept->fault);
+		else if (mvr_pending_is_marked(kept->view))
+			reason = "another command than INSERT, UPDATE or DELETE has changed what it reads";
+		else
+			reason = apply_pending(kept, view);
+	}
 	mvr_view_become_again(level, userid, context);
-	return recompute;
+	return reason;
 }
 
 /* Bring a view up to date with what is pending; it may have gone meanwhile */
@@ -647,6 +656,7 @@ maintain_view(Oid oid, bool at_commit)
 	MemoryContext context;
 	MemoryContext old;
 	ErrorContextCallback callback;
+	char	   *reason;
 
 	if (view == NULL || view->rd_rel->relkind != RELKIND_MATVIEW)
 	{
@@ -662,10 +672,11 @@ maintain_view(Oid oid, bool at_commit)
 	callback.callback = name_view;
 	callback.arg = pstrdup(RelationGetRelationName(view));
 	error_context_stack = &callback;
-	if (try_maintain(view))
+	reason = try_maintain(view);
+	if (reason)
 	{
 		lock_alone(oid);
-		mvr_refresh_live(oid, at_commit);
+		mvr_refresh_live(oid, at_commit, reason);
 	}
 	mvr_pending_forget(oid);
 	CommandCounterIncrement();
@@ -811,19 +822,19 @@ lock_bases(const MvrTracked *tracked)
 		lock_base(source->base);
 }
 
-/* Has a live view a fault?  It may be locked by somebody else: then he will see. */
+/*
+ * Has a live view a fault?  If somebody has it locked, what he has put there may
+ * be from before our command: he is waited for.
+ */
 static bool
 has_fault(Oid view)
 {
-	Relation	rel;
+	Relation	rel = try_relation_open(view, AccessShareLock);
 	Oid			userid;
 	int			context;
 	int			level;
 	bool		result;
 
-	if (!ConditionalLockRelationOid(view, AccessShareLock))
-		return false;
-	rel = try_relation_open(view, NoLock);
 	if (rel == NULL)
 		return false;
 	level = mvr_live_become_owner(rel, &userid, &context);
@@ -847,6 +858,8 @@ is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 {
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->base)))
+			return true;
 		if (is_gone ? has_subclass(source->base) :
 			!OidIsValid(relid) || is_related(source->base, relid))
 			return true;

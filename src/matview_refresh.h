@@ -789,7 +789,7 @@ typedef struct MvrKeys
 
 extern MvrStage *mvr_item_lookup_stage(MvrItems *context, RangeTblEntry *rte);
 extern MvrDelta *mvr_item_lookup_delta(MvrItems *context, RangeTblEntry *rte);
-extern bool mvr_item_has_changed(Query *query, MvrItems *context);
+extern bool mvr_item_has_changed(Node *node, MvrItems *context);
 extern bool mvr_item_is_plain(MvrDelta *delta, AttrNumber attno);
 extern Var *mvr_item_make_weight(int rti, AttrNumber attno);
 extern Node *mvr_item_make_sign(Oid op, Var *weight);
@@ -1157,7 +1157,7 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  */
 extern const char *mvr_refresh_auto(Oid view);
 extern void mvr_refresh_incremental_view(Oid view);
-extern void mvr_refresh_live(Oid view, bool is_latest);
+extern void mvr_refresh_live(Oid view, bool is_latest, char *reason);
 
 /* ----------
  * in_transaction.c: live views

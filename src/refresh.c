@@ -739,15 +739,18 @@ record_refresh(Refresh *refresh)
 static void
 prepare_refresh(Refresh *refresh)
 {
+	char	   *fault;
 	Oid			userid;
 	int			context;
 	int			level = mvr_live_become_owner(refresh->view, &userid, &context);
 
 	refresh->stage = mvr_analyze_view(refresh->view);
 	mvr_run_query_check_rights(refresh->stage->query);
-	refresh->reason = mvr_track_ensure(refresh->view, refresh->stage, &refresh->tracked,
-									   refresh->requested == REFRESH_INCREMENTAL,
-									   refresh->is_maintenance ? GetUserId() : userid);
+	fault = mvr_track_ensure(refresh->view, refresh->stage, &refresh->tracked,
+							 refresh->requested == REFRESH_INCREMENTAL,
+							 refresh->is_maintenance ? GetUserId() : userid);
+	if (fault)
+		refresh->reason = fault;
 	refresh->may_store = can_store_frontier(refresh);
 	mvr_view_become_again(level, userid, context);
 }
@@ -885,12 +888,13 @@ mvr_refresh_incremental_view(Oid view)
  * keeps out others who maintain it.
  */
 void
-mvr_refresh_live(Oid view, bool is_latest)
+mvr_refresh_live(Oid view, bool is_latest, char *reason)
 {
 	Refresh		refresh = {.requested = REFRESH_DIFF, .view_oid = view};
 
 	refresh.is_maintenance = true;
 	refresh.is_latest = is_latest;
+	refresh.reason = reason;
 	refresh.started = GetCurrentTimestamp();
 	refresh.view = table_open(view, RowExclusiveLock);
 	run_refreshes(list_make1(&refresh), is_latest);

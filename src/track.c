@@ -58,6 +58,18 @@ check_trigger_right(Relation base, Oid userid)
 				errhint("Grant the TRIGGER privilege on the table, or use matview.refresh_concurrent()."));
 }
 
+/* Has a view read a base table before, and the same columns? */
+static bool
+has_source(const MvrTracked *tracked, const MvrUse *use)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		if (source->base == use->base)
+			return bms_equal(source->columns, use->columns);
+	}
+	return false;
+}
+
 /* Arm what live views need of a base table, if it is not */
 static void
 arm_live(Relation base, Oid log)
@@ -77,14 +89,19 @@ arm_live(Relation base, Oid log)
 /*
  * Arm capture for one base table, and return it as a source.  Base tables are
  * armed in the order of their OIDs, so that two who do it cannot deadlock.
+ *
+ * A live view that has not read the table so far, or other columns of it, does
+ * not get what running writers have written: they are waited for.
  */
 static MvrSource *
-arm_source(MvrUse *use, char live, Oid userid)
+arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 {
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
 
 	check_trigger_right(base, userid);
+	if (live != MVR_LIVE_NOT && !has_source(old, use))
+		mvr_capture_lock(base);
 	source->base = use->base;
 	source->columns = bms_copy(use->columns);
 	source->log = mvr_change_log_ensure(base, use->columns, live == MVR_LIVE_NOT);
@@ -224,7 +241,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 		tracked->settings = mvr_mutable_list_settings();
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
-		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, userid));
+		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, old, userid));
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	if (old)
@@ -236,11 +253,14 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 static void
 settle_source(MvrSource *source)
 {
-	Relation	base = table_open(source->base, NoLock);
+	Relation	base = try_table_open(source->base, NoLock);
 	MvrLogRow	row;
 	bool		has_live;
 	bool		has_other;
 
+	/* a plain view that read it was replaced, and it has gone */
+	if (base == NULL)
+		return;
 	lock_uses(source->base);
 	find_readers(source->base, &has_live, &has_other);
 	if (!mvr_catalog_lookup_log_row(source->base, &row))

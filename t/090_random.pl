@@ -8,6 +8,7 @@
 #	MVR_KEEP=1		write the history of each case
 #	MVR_SHRINK=1		make the history of each failure as short as possible
 #	MVR_RANDOM_SECONDS=n	go on with further seeds for n seconds
+#	MVR_LIVE=kind		live views: none, on_commit, on_statement or both
 #	MVR_CORE=1			test the test: core's REFRESH instead of ours
 use strict;
 use warnings;
@@ -29,6 +30,7 @@ my $INCREMENTAL_SHARE = 0.5;
 my $MAX_FAILURES = 20;
 
 my $core = $ENV{MVR_CORE};
+my %args;
 my $node = PostgreSQL::Test::Cluster->new('random');
 $node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf(
@@ -45,14 +47,24 @@ timezone = 'UTC'
 $node->start;
 $node->safe_psql('postgres', 'CREATE ROLE mvr_owner; CREATE ROLE mvr_writer');
 $node->safe_psql('postgres', 'CREATE DATABASE random');
-$node->safe_psql('random', 'CREATE EXTENSION matview_refresh') if !$core;
 my $amcheck = $node->psql('random', 'CREATE EXTENSION amcheck') == 0;
 my $version = $node->safe_psql('random', 'SHOW server_version_num');
-my %args = (
+%args = (
 	connstr => 'host=' . $node->host . ' port=' . $node->port . ' dbname=random',
 	version => $version, core => $core, amcheck => $amcheck);
 $args{connstr} =~ s/ /;/g;
+create_extension() if !$core;
+$MatviewRandom::Schema::has_icu =
+  $node->safe_psql('random', q(SELECT count(*) FROM pg_collation WHERE collname = 'und-x-icu')) > 0;
 my $random = MatviewRandom->new(%args);
+
+# Every session looks which views are live
+sub create_extension
+{
+	query('random', 'CREATE EXTENSION matview_refresh');
+	query('random', 'GRANT SELECT ON matview.tracked_views TO PUBLIC');
+	return;
+}
 
 # A clean database for the next case, whatever the last one left; if that was
 # a crash, the server needs a while
@@ -79,7 +91,7 @@ sub try_clean
 	};
 	$admin->('DROP DATABASE IF EXISTS random WITH (FORCE)');
 	$admin->('CREATE DATABASE random');
-	query('random', 'CREATE EXTENSION matview_refresh') if !$core;
+	create_extension() if !$core;
 	query('random', 'CREATE EXTENSION amcheck') if $amcheck;
 	return;
 }
@@ -113,7 +125,8 @@ sub report
 	diag "history in $file";
 	if ($ENV{MVR_SHRINK})
 	{
-		my @short = shrink(\&clean, \%args, $failure->{sign}, @steps);
+		my @short = eval { shrink(\&clean, \%args, $failure->{sign}, @steps) };
+		diag "could not be shortened: $@" if $@;
 		write_history("$dir/random_$name.short.sql", $title, @short) if @short;
 		diag @short ? "shortened to " . @short . " steps in $dir/random_$name.short.sql" : 'does not happen again in a replay';
 	}

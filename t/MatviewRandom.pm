@@ -7,6 +7,7 @@
 #	Dice, Types				chance, column types
 #	Schema, Expr, Query		what is made: tables, expressions, queries
 #	Work					what is done to it
+#	Live					views that writers maintain, several statements at a time
 #	Runner					runs a step, judges a refresh
 #	History					writes, replays and shortens a case
 package MatviewRandom;
@@ -19,6 +20,7 @@ use MatviewRandom::Types;
 use MatviewRandom::Schema;
 use MatviewRandom::Query;
 use MatviewRandom::Work;
+use MatviewRandom::Live;
 use MatviewRandom::Runner;
 
 my $SESSIONS = 4;
@@ -67,6 +69,12 @@ use MatviewRandom::Schema;
 use MatviewRandom::Query;
 use MatviewRandom::Work;
 
+# The session that has no transactions
+sub observer
+{
+	return $SESSIONS;
+}
+
 sub step
 {
 	my ($self, $session, $kind, $sql, %rest) = @_;
@@ -78,6 +86,7 @@ sub play
 	my ($self) = @_;
 
 	my $emit = sub { my $state = $self->step(0, 'do', $_[0]); die "$state: $_[0]\n" if $state ne ''; };
+	$self->choose_live;
 	$emit->('CREATE SCHEMA randomized');
 	$self->{has_roles} = chance(30);
 	if ($self->{has_roles})
@@ -88,9 +97,14 @@ sub play
 	}
 	$self->use_settings($_) for 0 .. $SESSIONS - 1;
 	$self->{tables} = [ make_tables($emit, $self->{version}) ];
+	$self->{has_deferred} = grep { $_->{has_deferred} } @{ $self->{tables} };
 	$self->step(0, @$_) for fill_steps(@{ $self->{tables} });
 	$self->make_plain_view for 1 .. weighted(0 => 4, 1 => 4, 2 => 2);
 	$self->make_view for 1 .. 2 + roll(3);
+	if ($self->has_live)
+	{
+		$self->change_policy(0, $_) for grep { chance(70) } @{ $self->{views} };
+	}
 	for (1 .. 130 + roll(80))
 	{
 		$self->act(roll($SESSIONS));
@@ -225,7 +239,7 @@ sub refresh
 	my @views = @{ $self->{views} } or return;
 	my @free = grep { ($self->{busy}{ $_->{n} } // $s) == $s } @views;
 	@views = @free if @free && chance(95);
-	my $v = $o{view} // weighted(map { $_ => $views[$_]{easy} ? 4 : 1 } 0 .. $#views);
+	my $v = $o{view} // weighted(map { $_ => $views[$_]{easy} ? 4 : $views[$_]{may_live} ? 2 : 1 } 0 .. $#views);
 	$v = $views[$v] if !ref $v;
 	my $tx = $self->{tx}[$s];
 	my $how = $o{how} // weighted(
@@ -255,6 +269,8 @@ sub refresh
 	# core's writes into a view whose rows an old snapshot does not see
 	$rest{may_fail} = '23' if $how eq 'native_concurrently' && $tx && $tx->{iso} ne 'READ COMMITTED';
 	my $state = $self->step($s, 'refresh', $sql, %rest);
+	$self->note_statement($s, $sql);
+	$state = $self->judge_live($s) if $state eq '';
 	if ($state eq '')
 	{
 		$v->{empty} = 0 if !$tx;
@@ -348,15 +364,18 @@ sub finish
 	{
 		my $gid = "mvr_$self->{seed}_" . $self->{nprepared}++;
 		my $views = $self->{tx}[$s]{views};
+		my $is_odd = $self->{tx}[$s]{is_odd};
 		my $state = $self->step($s, 'do', "PREPARE TRANSACTION '$gid'", may_fail => '0A');
 		$self->end_of_tx($s);
 		return if $state ne '';
-		push @{ $self->{prepared} }, { gid => $gid, views => $views };
+		push @{ $self->{prepared} }, { gid => $gid, views => $views, is_odd => $is_odd };
 		$self->{busy}{$_} = -1 for @$views;
 		return;
 	}
 	$self->step($s, 'do', $how);
+	$self->make_stale($s) if $self->{tx}[$s]{is_odd};
 	$self->end_of_tx($s);
+	$self->observe(50);
 	return;
 }
 
@@ -366,6 +385,8 @@ sub resolve
 	my $p = shift @{ $self->{prepared} };
 	$self->step($s, 'do', pick('COMMIT', 'COMMIT', 'ROLLBACK') . " PREPARED '$p->{gid}'");
 	delete $self->{busy}{$_} for @{ $p->{views} };
+	$self->make_stale(-1) if $p->{is_odd};
+	$self->observe(100);
 	return;
 }
 
@@ -390,7 +411,10 @@ sub do_steps
 	for my $step (@steps)
 	{
 		my ($kind, $sql, $data) = @$step;
-		next if $self->step($s, $kind, $sql, $data ? (data => $data) : ()) eq '';
+		my $state = $self->step($s, $kind, $sql, $data ? (data => $data) : ());
+		$self->note_statement($s, $sql);
+		$state = $self->judge_live($s) if $state eq '';
+		next if $state eq '';
 		$self->recover($s);
 		$self->step($s, 'do', 'RESET session_replication_role') if $sql !~ /replica/ && grep { $_->[1] =~ /replica/ } @steps;
 		return;
@@ -425,7 +449,10 @@ sub act
 		my $long = $tx->{length}++ > 7;
 		my $how = weighted(
 			write => $long ? 10 : 44, refresh => $long ? 10 : 30, savepoint => 6, back => $sp ? 8 : 0,
-			release => $sp ? 3 : 0, commit => $long ? 60 : 13, rollback => 4, prepare => 2, ddl => 2);
+			release => $sp ? 3 : 0, commit => $long ? 60 : 13, rollback => 4, prepare => 2, ddl => 2,
+			policy => $self->has_live ? 2 : 0, race => $self->has_live ? 8 : 0);
+		return $self->race if $how eq 'race';
+		return $self->change_policy($s) if $how eq 'policy';
 		return $self->write_rows($s, 1) if $how eq 'write';
 		return $self->refresh_oddly($s) if $how eq 'refresh' && chance(8);
 		return $self->refresh($s) if $how eq 'refresh';
@@ -444,6 +471,7 @@ sub act
 		elsif ($how eq 'back')
 		{
 			$self->step($s, 'do', "ROLLBACK TO $tx->{savepoints}[-1]");
+			$self->recover($s) if $self->judge_live($s) ne '';
 		}
 		else
 		{
@@ -453,7 +481,10 @@ sub act
 	}
 	my $how = weighted(
 		write => 26, begin => 15, refresh => 50, resolve => @{ $self->{prepared} } ? 15 : 0,
-		ddl => 2, outside => 1, admin => 5, rename => 1);
+		ddl => 2, outside => 1, admin => 5, rename => 1,
+		policy => $self->has_live ? 4 : 0, race => $self->has_live ? 10 : 0);
+	return $self->race if $how eq 'race';
+	return $self->change_policy($s) if $how eq 'policy';
 	return $self->write_rows($s, 1 + roll(3)) if $how eq 'write';
 	return $self->begin($s) if $how eq 'begin';
 	if ($how eq 'refresh')
@@ -482,6 +513,7 @@ sub refresh_renamed
 	  : ("ALTER TABLE $t->{n} RENAME COLUMN $col->{n} TO renamed_column", "ALTER TABLE $t->{n} RENAME COLUMN renamed_column TO $col->{n}");
 	$self->begin($s);
 	my $tx = $self->{tx}[$s];
+	local $self->{is_renamed} = 1;
 	$self->do_steps($s, grep({ $_->[1] !~ /replica/ } dml_steps($t)), [ do => $there ]);
 	if (($self->{tx}[$s] // 0) == $tx)
 	{
@@ -498,6 +530,7 @@ sub administer
 {
 	my ($self, $s) = @_;
 	my $v = @{ $self->{views} } ? pick(@{ $self->{views} }) : return $self->make_view($s);
+	$self->make_stale($s);
 	my $name = quote_text($v->{n});
 	my $how = weighted(
 		vacuum => 3, untrack => 2, track => 2, index => 3, drop => 2, make => 4, replace => @{ $self->{plain} } ? 6 : 0,
@@ -546,7 +579,7 @@ sub administer
 		my $p = pick(@{ $self->{plain} });
 		start_queries(@{ $self->{tables} });
 		my $q = plain_view_query($p);
-		$self->step($s, 'do', "CREATE OR REPLACE VIEW $p->{n} AS $q->{sql}", may_fail => '42');
+		$self->observe(100) if $self->step($s, 'do', "CREATE OR REPLACE VIEW $p->{n} AS $q->{sql}", may_fail => '42') eq '';
 	}
 	return;
 }
@@ -576,6 +609,8 @@ sub settle
 		$self->finish($s, pick('COMMIT', 'ROLLBACK')) if $self->{tx}[$s];
 	}
 	$self->resolve(0) while @{ $self->{prepared} };
+	$self->observe(100);
+	$self->observe_policies;
 	$self->refresh(roll($SESSIONS), view => $_, how => 'incremental') for @{ $self->{views} };
 	return;
 }

@@ -23,7 +23,8 @@ sub write_history
 	print $out "\n$_;\n" for @MatviewRandom::Runner::SETTINGS;
 	for my $step (@steps)
 	{
-		my @flags = grep { $step->{$_} } qw(idle);
+		my @flags = grep { $step->{$_} } qw(idle alone);
+		push @flags, map { "may_fail=$_" } split ' ', $step->{may_fail} // '' if $step->{kind} ne 'wait';
 		push @flags, "-- was $step->{state}" if $step->{state};
 		push @flags, "-- was $step->{mode}" if $step->{mode};
 		print $out "\n-- [$step->{session}] ", join(' ', $step->{kind}, @flags), "\n$step->{sql};\n";
@@ -50,7 +51,9 @@ sub read_history
 		{
 			my ($session, $kind, $flags) = ($1, $2, $3);
 			$flags =~ s/ -- was.*//;
-			push @steps, { session => $session, kind => $kind, map { $_ => 1 } split ' ', $flags };
+			my @may_fail = $flags =~ /may_fail=(\S+)/g;
+			push @steps, { session => $session, kind => $kind, may_fail => "@may_fail",
+				map { $_ => 1 } grep { !/=/ } split ' ', $flags };
 			$part = 'sql';
 		}
 		elsif ($line =~ /^-- (oracle|check|count)$/ && @steps)

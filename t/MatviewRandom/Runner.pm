@@ -5,16 +5,20 @@
 # A step is
 #	session	number of the session
 #	kind	do, create (a view, which a random query may not be fit for), copy,
-#			refresh or oracle
+#			refresh, oracle, live (an oracle for a live view), send (a statement
+#			whose result nobody waits for) or wait (for that)
 #	sql		the statement
 #	data	lines of a COPY
 #	oracle	(refresh) query that must return 0, 0, and then the view's row count
 #	check	(refresh) query that must return 0, 0
 #	count	(refresh) query for the row count, run before and after
 #	idle	(refresh) a second refresh must find nothing to do
+#	alone	(wait) nothing that the user has done can make a deadlock
+#	may_fail	classes of SQLSTATEs, with spaces between, that are no failure
 #
 # The driver has one thread: between a refresh and its oracle no other session
-# does anything, so both see the same committed rows.
+# does anything, so both see the same committed rows.  Between "send" and "wait"
+# several sessions do something at a time; there is no oracle then.
 #
 # What goes wrong is raised as { sign, text, step }: "sign" names the kind of
 # failure without what differs between runs.
@@ -24,7 +28,8 @@ use strict;
 use warnings;
 use utf8;
 use DBI;
-use DBD::Pg;
+use Time::HiRes qw(sleep);
+use DBD::Pg qw(:async);
 
 # A statement that meets these has met another session, or a constraint
 # or took too long, of which t/090_random.pl allows few
@@ -63,9 +68,14 @@ sub session
 sub connect
 {
 	my ($self) = @_;
-	my $dbh = DBI->connect("dbi:Pg:$self->{connstr}", undef, undef,
-		{ RaiseError => 0, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 })
-	  or die "cannot connect: $DBI::errstr\n";
+	my $dbh;
+	for (1 .. 100)				# after a crash the server needs a while
+	{
+		$dbh = DBI->connect("dbi:Pg:$self->{connstr}", undef, undef,
+			{ RaiseError => 0, PrintError => 0, PrintWarn => 0, AutoCommit => 1, pg_enable_utf8 => 1 }) and last;
+		sleep 0.1;
+	}
+	$dbh or die "cannot connect: $DBI::errstr\n";
 	$dbh->do($_) for @SETTINGS;
 	return $dbh;
 }
@@ -104,6 +114,8 @@ sub try
 	my $dbh = $self->session($n);
 	my $rows = [];
 	my $ok;
+	# in a shortened history nobody may have waited
+	$dbh->pg_result if $self->{sent} && delete $self->{sent}[$n];
 	if ($data)
 	{
 		$ok = $dbh->do($sql);
@@ -135,25 +147,63 @@ sub try
 	return ($state, $message);
 }
 
+# Is an error expected of a step?
+sub may_fail
+{
+	my ($step, $state) = @_;
+	return grep { $_ eq substr($state, 0, 2) } split ' ', $step->{may_fail} // '';
+}
+
+sub send_statement
+{
+	my ($self, $step) = @_;
+	my $dbh = $self->session($step->{session});
+	$dbh->do($step->{sql}, { pg_async => PG_ASYNC });
+	$self->{sent}[ $step->{session} ] = $step;
+	return '';
+}
+
+# Waits for what was sent; returns the SQLSTATE
+sub wait_for
+{
+	my ($self, $step) = @_;
+	my $n = $step->{session};
+	my $dbh = $self->session($n);
+	my $sent = delete $self->{sent}[$n] or return '';
+	$step->{of} = $sent->{sql};
+	return '' if $dbh->pg_result;
+	my ($state, $said) = ($dbh->state, $dbh->errstr // '');
+	$state = '08006' if $state =~ /^(?:08|57P0)/ || !$dbh->ping;
+	$self->fail('deadlock at commit', $said, $step) if $state eq '40P01' && $step->{alone};
+	$step->{may_fail} //= $sent->{may_fail};
+	return $self->accept_error($step, $state, $said);
+}
+
+# The SQLSTATE, if an error of a statement is one that may be
+sub accept_error
+{
+	my ($self, $step, $state, $said) = @_;
+	$step->{state} = $state;
+	$self->{stats}{"$step->{kind} $state"}++;
+	$self->fail('crash', $said, $step) if $state eq '08006';
+	return $state if $step->{kind} eq 'create' && $state =~ $LEGAL_CREATE;
+	return $state if $LEGAL_WRITE{$state} || may_fail($step, $state);
+	$self->fail(error_sign($state, $said), "$state: $said", $step);
+	return;
+}
+
 # Runs a step and remembers it; returns the SQLSTATE, '' for success
 sub run
 {
 	my ($self, $step) = @_;
 	push @{ $self->{steps} }, $step;
 	return $self->run_refresh($step) if $step->{kind} eq 'refresh';
-	if ($step->{kind} eq 'oracle')
-	{
-		return $self->judge($step, $step->{sql}, 'oracle');
-	}
+	return $self->judge($step, $step->{sql}, 'oracle') if $step->{kind} eq 'oracle';
+	return $self->judge($step, $step->{sql}, 'live contents') if $step->{kind} eq 'live';
+	return $self->send_statement($step) if $step->{kind} eq 'send';
+	return $self->wait_for($step) if $step->{kind} eq 'wait';
 	my ($state, $said) = $self->try($step->{session}, $step->{sql}, $step->{data});
-	return '' if $state eq '';
-	$step->{state} = $state;
-	$self->{stats}{"write $state"}++;
-	$self->fail('crash', $said, $step) if $state eq '08006';
-	return $state if $step->{kind} eq 'create' && $state =~ $LEGAL_CREATE;
-	return $state if $LEGAL_WRITE{$state} || ($step->{may_fail} // '') eq substr($state, 0, 2);
-	$self->fail(error_sign($state, $said), "$state: $said", $step);
-	return;
+	return $state eq '' ? '' : $self->accept_error($step, $state, $said);
 }
 
 sub run_refresh
@@ -172,7 +222,7 @@ sub run_refresh
 		$step->{state} = $state;
 		$self->{stats}{"refresh $state"}++;
 		$self->fail('crash', $said, $step) if $state eq '08006';
-		return $state if $LEGAL{$state} || ($step->{may_fail} // '') eq substr($state, 0, 2);
+		return $state if $LEGAL{$state} || may_fail($step, $state);
 		$self->fail(error_sign($state, $said), "$state: $said", $step);
 	}
 	my ($view, $mode, $inserted, $updated, $deleted, $changes) = @{ $said->[0] // [] };
@@ -249,10 +299,11 @@ sub judge
 		$self->fail("$what " . error_sign($state, $said), "$state: $said", $step);
 	}
 	my ($missing, $extra, $rows) = @{ $said->[0] // [ 0, 0 ] };
+	$self->{stats}{$what}++ if @$said;
 	$self->{stats}{'refreshes of an empty view'}++ if $what eq 'contents' && $rows == 0;
 	return '' if !$missing && !$extra;
 	my $text = "$missing missing, $extra extra";
-	if ($what eq 'contents' && $step->{oracle} =~ /^(.*\))\nSELECT .*/s)
+	if ($what =~ /contents$/ && $sql =~ /^(.*\))\nSELECT .*/s)
 	{
 		my $with = $1;
 		for my $side ([ missing => 'q', 'v' ], [ extra => 'v', 'q' ])

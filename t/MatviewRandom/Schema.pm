@@ -25,6 +25,8 @@ use MatviewRandom::Types;
 
 our @EXPORT = qw(make_tables col_named writable_columns any_row insert_sql field_sql);
 
+our $has_icu = 1;
+
 my @COLUMN_NAMES = (
 	'weight', 'xid', 'cid', 'c1', 'c2', 'Mixed Case', 'select', 'a"b',
 	'count', 'sum', 'grüße', 'tid', 'hash', 'x' x 63);
@@ -56,7 +58,7 @@ sub make_types
 	$emit->("CREATE TYPE mood AS ENUM ('low', 'mid', 'high')");
 	$emit->('CREATE TYPE pair AS (a integer, b text)');
 	$emit->('CREATE DOMAIN count_dom AS integer CHECK (VALUE >= 0)');
-	$emit->(q(CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)));
+	$emit->($has_icu ? q(CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)) : 'CREATE COLLATION nocase FROM "C"');
 	$emit->('CREATE AGGREGATE plus(bigint) (SFUNC = int8pl, STYPE = bigint, INITCAP = 0)');
 	$emit->('CREATE FUNCTION twice(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT $1 * 2 $$');
 	$emit->('CREATE FUNCTION plsum(integer, integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 + $2; END $$');
@@ -211,7 +213,7 @@ sub add_keys
 		$emit->("ALTER TABLE $t->{n} ADD FOREIGN KEY (ref) REFERENCES $col->{ref}{n} (id)"
 			  . pick('', ' ON DELETE CASCADE', ' ON DELETE SET NULL', ' ON DELETE CASCADE')
 			  . pick(' ON UPDATE CASCADE', ' ON UPDATE CASCADE', '')
-			  . (chance(15) ? ' DEFERRABLE INITIALLY DEFERRED' : ''));
+			  . (($t->{has_deferred} = chance(15)) ? ' DEFERRABLE INITIALLY DEFERRED' : ''));
 	}
 	if ($t->{single_id} && $t->{kind} eq 'plain' && chance(15))
 	{

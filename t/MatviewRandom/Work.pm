@@ -321,6 +321,12 @@ sub ddl_steps
 			[ do => $DML{ pick('insert', 'update', 'delete') }->($t, @tables) ],
 			[ do => "ALTER TABLE $t->{n} ENABLE TRIGGER USER" ]);
 	}
+	if (chance(20))
+	{
+		return pick(
+			[ do => 'CREATE OR REPLACE FUNCTION twice(integer) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT $1 * 2 + ' . roll(3) . ' $$' ],
+			[ do => 'CREATE OR REPLACE FUNCTION plsum(integer, integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1 + $2 + ' . roll(3) . '; END $$' ]);
+	}
 	my $new = 'z' . $next_column++;
 	return pick(
 		[ do => "ALTER TABLE $t->{n} ADD COLUMN $new integer DEFAULT 5" ],
