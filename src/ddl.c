@@ -193,7 +193,8 @@ find_target(Node *command, Oid *relid)
 			return false;
 		name = create->relation;
 	}
-	else if (IsA(command, AlterTableStmt))
+	else if (IsA(command, AlterTableStmt) &&
+			 ((AlterTableStmt *) command)->objtype != OBJECT_TYPE)
 	{
 		AlterTableStmt *alter = (AlterTableStmt *) command;
 		ListCell   *lc;

@@ -40,8 +40,7 @@
  * the end of the transaction: on_statement, that is as long as the user's own
  * row locks, and can deadlock as they can.
  *
- * A session keeps the stages of the views it has maintained, with the plans, as
- * long as nothing that they depend on is invalidated.
+ * A session keeps the stages of the views it has maintained (kept.c).
  */
 #include "postgres.h"
 
@@ -53,7 +52,6 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
-#include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -69,239 +67,7 @@
 /* More changes than this lock the view, and no keys */
 #define MANY_CHANGES	100
 
-/* What a session keeps of a live view */
-typedef struct Kept
-{
-	Oid			view;
-	bool		is_valid;
-	MemoryContext context;		/* of all that follows */
-	MvrStage   *stage;
-	MvrTracked *tracked;		/* NULL if the view is not tracked */
-	char	   *fault;			/* why it must be recomputed, or NULL */
-	bool		is_linear;		/* no state but its own, no dependent parts */
-	int			depth;			/* tracked views that it stands on */
-	List	   *relations;		/* what all this depends on, beside the plans */
-} Kept;
-
-static HTAB *kept_views = NULL;
-static uint64 invalidations = 0;
 static bool is_running = false;
-
-/* ----------
- * What a session keeps
- * ----------
- */
-
-static bool
-depends_on(const Kept *kept, Oid relid)
-{
-	if (list_member_oid(kept->relations, relid))
-		return true;
-	if (kept->stage == NULL || kept->stage->plans == NULL)
-		return false;
-	return mvr_plan_depends_on(kept->stage, relid);
-}
-
-/* Relcache callback */
-static void
-invalidate_by_relation(pg_attribute_unused() Datum arg, Oid relid)
-{
-	HASH_SEQ_STATUS status;
-	Kept	   *kept;
-
-	invalidations++;
-	hash_seq_init(&status, kept_views);
-	while ((kept = hash_seq_search(&status)) != NULL)
-		if (kept->is_valid && (!OidIsValid(relid) || depends_on(kept, relid)))
-			kept->is_valid = false;
-}
-
-/* Syscache callback: a function, a type, an operator, a subscription */
-static void
-invalidate_all(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid,
-			   pg_attribute_unused() uint32 hash)
-{
-	invalidate_by_relation((Datum) 0, InvalidOid);
-}
-
-static void
-create_kept(void)
-{
-	static const int caches[] = {
-		PROCOID, TYPEOID, OPEROID, AMOPOPID, NAMESPACEOID, SUBSCRIPTIONRELMAP
-	};
-	HASHCTL		ctl;
-
-	ctl.keysize = sizeof(Oid);
-	ctl.entrysize = sizeof(Kept);
-	ctl.hcxt = CacheMemoryContext;
-	kept_views = hash_create("matview_refresh live views", 32, &ctl,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	CacheRegisterRelcacheCallback(invalidate_by_relation, (Datum) 0);
-	for (int i = 0; i < (int) lengthof(caches); i++)
-		CacheRegisterSyscacheCallback(caches[i], invalidate_all, (Datum) 0);
-}
-
-static Kept *
-get_entry(Oid view)
-{
-	Kept	   *kept;
-	bool		found;
-
-	if (kept_views == NULL)
-		create_kept();
-	kept = hash_search(kept_views, &view, HASH_ENTER, &found);
-	if (!found)
-	{
-		memset(kept, 0, sizeof(*kept));
-		kept->view = view;
-	}
-	return kept;
-}
-
-/* Everything whose invalidation makes what is kept of a view invalid */
-static List *
-list_relations(Oid view, MvrTracked *tracked, int *depth)
-{
-	List	   *relations = mvr_chain_list_read(view, depth);
-
-	if (tracked == NULL)
-		return relations;
-	relations = list_concat(relations, tracked->states);
-	foreach_ptr(MvrSource, source, tracked->sources)
-	{
-		Relation	base = try_table_open(source->base, AccessShareLock);
-
-		/* a plain view that read it can have been replaced, and it have gone */
-		if (base == NULL)
-			continue;
-		relations = lappend_oid(relations, source->log);
-		relations = list_concat(relations, mvr_capture_list_members(base));
-		table_close(base, NoLock);
-	}
-	return relations;
-}
-
-/* Do the triggers of a source tell live views all its changes? */
-static bool
-is_live_armed(MvrSource *source)
-{
-	Relation	base = table_open(source->base, NoLock);
-	bool		result = mvr_capture_is_live(base, source->log);
-
-	table_close(base, NoLock);
-	return result;
-}
-
-static char *
-find_live_fault(MvrTracked *tracked)
-{
-	foreach_ptr(MvrSource, source, tracked->sources)
-	{
-		if (!is_live_armed(source))
-			return psprintf("triggers of \"%s\" have changed", get_rel_name(source->base));
-	}
-	return NULL;
-}
-
-/* Why the view must be recomputed, whatever has changed, or NULL */
-static char *
-find_fault(Relation view, MvrStage *stage, MvrTracked *tracked)
-{
-	char	   *fault;
-
-	if (stage->strategy == MVR_RECOMPUTE)
-		return stage->reason;
-	if (!RelationIsPopulated(view))
-		return "the view was not populated";
-	if (!tracked->frontier.valid)
-		return "the contents are not known to be right";
-	if (tracked->file != mvr_view_get_file(tracked->view))
-		return "the contents were written by another command";
-	if (!mvr_inner_has_states(stage, tracked))
-		return "the state table is gone";
-	if (stage->strategy == MVR_ROWS && !OidIsValid(mvr_apply_lookup_row_index(view)))
-		return "the index that finds rows is gone";
-	fault = mvr_track_find_fault(stage, tracked);
-	return fault ? fault : find_live_fault(tracked);
-}
-
-static bool
-is_linear(const MvrStage *stage)
-{
-	foreach_ptr(MvrUse, use, stage->uses)
-		if (use->is_dependent)
-			return false;
-	return stage->inner == NIL &&
-		(stage->strategy == MVR_ROWS || stage->strategy == MVR_GROUPS);
-}
-
-/* Give a stage room to keep plans */
-static void
-keep_plans(MvrStage *stage, MemoryContext context)
-{
-	stage->plans = palloc0(sizeof(MvrPlans));
-	stage->plans->context = context;
-}
-
-static void
-fill_kept(Kept *kept, Relation view)
-{
-	uint64		before = invalidations;
-	MemoryContext old = MemoryContextSwitchTo(kept->context);
-
-	kept->stage = mvr_analyze_view(view);
-	kept->tracked = mvr_catalog_lookup_view(kept->view);
-	kept->relations = list_relations(kept->view, kept->tracked, &kept->depth);
-	kept->is_linear = is_linear(kept->stage);
-	if (kept->tracked)
-	{
-		kept->fault = find_fault(view, kept->stage, kept->tracked);
-		keep_plans(kept->stage, kept->context);
-		foreach_ptr(MvrStage, inner, kept->stage->inner)
-			keep_plans(inner, kept->context);
-	}
-	MemoryContextSwitchTo(old);
-	kept->is_valid = (before == invalidations);
-}
-
-/* Lock all that maintaining a view reads, but for its states */
-static void
-lock_relations(const Kept *kept)
-{
-	if (kept->tracked == NULL)
-		return;
-	foreach_ptr(MvrSource, source, kept->tracked->sources)
-		LockRelationOid(source->base, AccessShareLock);
-	mvr_plan_lock(kept->stage, kept->tracked->states, false);
-}
-
-/*
- * What is kept of a view, built if it is not there; all that it names is locked,
- * but for its states.  The caller is the view's owner, and has a lock on it.
- */
-static Kept *
-get_kept(Relation view)
-{
-	Kept	   *kept = get_entry(RelationGetRelid(view));
-
-	if (kept->is_valid)
-		lock_relations(kept);
-	for (int tries = 0; !kept->is_valid && tries < 10; tries++)
-	{
-		if (kept->context == NULL)
-			kept->context = AllocSetContextCreate(CacheMemoryContext,
-												  "matview_refresh live view",
-												  ALLOCSET_DEFAULT_SIZES);
-		MemoryContextReset(kept->context);
-		kept->stage = NULL;
-		kept->tracked = NULL;
-		kept->relations = NIL;
-		kept->fault = NULL;
-		fill_kept(kept, view);
-	}
-	return kept;
-}
 
 /* ----------
  * Locks
@@ -338,7 +104,7 @@ lock_alone(Oid view)
  * Returns the base tables that are locked for that.
  */
 static List *
-lock_beside(const Kept *kept, Oid changed)
+lock_beside(const MvrKept *kept, Oid changed)
 {
 	List	   *sources = list_copy(kept->tracked->sources);
 	List	   *bases = NIL;
@@ -410,13 +176,13 @@ has_columns(const MvrTracked *tracked, List *deltas)
  * the view, with other states.  Returns why the deltas cannot be applied, or NULL.
  */
 static char *
-settle_kept(Kept *kept, Relation view, List *deltas)
+settle_kept(MvrKept *kept, Relation view, List *deltas)
 {
 	AcceptInvalidationMessages();
 	for (int tries = 0; tries < 10; tries++)
 	{
 		if (!kept->is_valid)
-			kept = get_kept(view);
+			kept = mvr_kept_get(view);
 		if (kept->tracked == NULL || kept->tracked->live == MVR_LIVE_NOT)
 			return "the view is not live any more";
 		if (kept->fault)
@@ -462,7 +228,7 @@ count_reads(Node *node, void *arg)
  * too: there only views of one base table do.
  */
 static bool
-is_commuting(const Kept *kept, List *deltas)
+is_commuting(const MvrKept *kept, List *deltas)
 {
 	CountContext context = {.base = ((MvrDelta *) linitial(deltas))->base};
 
@@ -480,7 +246,7 @@ is_commuting(const Kept *kept, List *deltas)
  */
 
 static List *
-take_deltas(const Kept *kept)
+take_deltas(const MvrKept *kept)
 {
 	List	   *deltas = NIL;
 
@@ -499,7 +265,7 @@ take_deltas(const Kept *kept)
 }
 
 static bool
-has_xact_snapshot(const Kept *kept)
+has_xact_snapshot(const MvrKept *kept)
 {
 	return IsolationUsesXactSnapshot() && kept->tracked->live == MVR_LIVE_STATEMENT;
 }
@@ -510,7 +276,7 @@ has_xact_snapshot(const Kept *kept)
  * one.
  */
 static bool
-apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
+apply_beside(MvrKept *kept, MvrApply *apply, List *deltas, char **reason)
 {
 	MvrKeyLock	lock;
 	Oid			base = ((MvrDelta *) linitial(deltas))->base;
@@ -539,7 +305,7 @@ apply_beside(Kept *kept, MvrApply *apply, List *deltas, char **reason)
 
 /* Raise 40001 if the view was written by somebody whom the snapshot does not see */
 static void
-check_written(const Kept *kept)
+check_written(const MvrKept *kept)
 {
 	MvrTracked *now = mvr_catalog_lookup_view(kept->view);
 
@@ -552,7 +318,7 @@ check_written(const Kept *kept)
 }
 
 static void
-identify_rows(const Kept *kept, List *deltas)
+identify_rows(const MvrKept *kept, List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
 	{
@@ -565,7 +331,7 @@ identify_rows(const Kept *kept, List *deltas)
 
 /* Alone.  Returns the reason to recompute, or NULL. */
 static char *
-apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
+apply_alone(MvrKept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 {
 	char	   *reason;
 
@@ -593,7 +359,7 @@ apply_alone(Kept *kept, MvrApply *apply, List *deltas, bool is_commuting)
 
 /* Apply what is pending; returns the reason to recompute, or NULL */
 static char *
-apply_pending(Kept *kept, Relation view)
+apply_pending(MvrKept *kept, Relation view)
 {
 	List	   *deltas = take_deltas(kept);
 	MvrApply	apply = {.view = view};
@@ -631,7 +397,7 @@ try_maintain(Relation view)
 	Oid			userid;
 	int			context;
 	int			level = mvr_live_become_owner(view, &userid, &context);
-	Kept	   *kept = get_kept(view);
+	MvrKept	   *kept = mvr_kept_get(view);
 	char	   *reason = NULL;
 
 	CommandCounterIncrement();
@@ -694,7 +460,7 @@ maintain_view(Oid oid, bool at_commit)
 static int
 get_depth(Oid view)
 {
-	Kept	   *kept = get_entry(view);
+	MvrKept	   *kept = mvr_kept_lookup(view);
 
 	if (!kept->is_valid)
 		(void) mvr_chain_list_read(view, &kept->depth);
@@ -838,7 +604,7 @@ has_fault(Oid view)
 	if (rel == NULL)
 		return false;
 	level = mvr_live_become_owner(rel, &userid, &context);
-	result = get_kept(rel)->fault != NULL;
+	result = mvr_kept_get(rel)->fault != NULL;
 	mvr_view_become_again(level, userid, context);
 	relation_close(rel, NoLock);
 	return result;
@@ -869,7 +635,7 @@ is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 
 /* Keep out all who write a base table for which capture has to be armed anew */
 static void
-lock_unarmed(const Kept *kept)
+lock_unarmed(const MvrKept *kept)
 {
 	List	   *bases = NIL;
 	ListCell   *lc;
@@ -878,7 +644,7 @@ lock_unarmed(const Kept *kept)
 		return;
 	foreach_ptr(MvrSource, source, kept->tracked->sources)
 	{
-		if (!mvr_track_is_armed(kept->stage, source) || !is_live_armed(source))
+		if (!mvr_track_is_armed(kept->stage, source) || !mvr_kept_is_armed(source))
 			bases = lappend_oid(bases, source->base);
 	}
 	foreach(lc, bases)
@@ -897,11 +663,13 @@ lock_unarmed(const Kept *kept)
 void
 mvr_in_transaction_check(Oid relid, bool is_gone)
 {
+	if (!OidIsValid(relid) && !is_gone)
+		mvr_kept_forget_all();
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
 		if (!is_concerned(tracked, relid, is_gone) || !has_fault(tracked->view))
 			continue;
-		lock_unarmed(get_entry(tracked->view));
+		lock_unarmed(mvr_kept_lookup(tracked->view));
 		mark_live(tracked);
 	}
 	if (mvr_pending_is_any())

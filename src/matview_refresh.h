@@ -1160,6 +1160,28 @@ extern void mvr_refresh_incremental_view(Oid view);
 extern void mvr_refresh_live(Oid view, bool is_latest, char *reason);
 
 /* ----------
+ * kept.c: what a session keeps of live views
+ * ----------
+ */
+typedef struct MvrKept
+{
+	Oid			view;
+	bool		is_valid;
+	MemoryContext context;		/* of all that follows */
+	MvrStage   *stage;
+	MvrTracked *tracked;		/* NULL if the view is not tracked */
+	char	   *fault;			/* why it must be recomputed, or NULL */
+	bool		is_linear;		/* no state but its own, no dependent parts */
+	int			depth;			/* tracked views that it stands on */
+	List	   *relations;		/* what all this depends on, beside the plans */
+} MvrKept;
+
+extern MvrKept *mvr_kept_lookup(Oid view);
+extern MvrKept *mvr_kept_get(Relation view);
+extern bool mvr_kept_is_armed(MvrSource *source);
+extern void mvr_kept_forget_all(void);
+
+/* ----------
  * in_transaction.c: live views
  * ----------
  */

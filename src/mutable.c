@@ -15,8 +15,8 @@
  * arguments, since functions such as concat() call their output functions.
  *
  * The fingerprint has also the text of the expanded query and the versions of
- * users' functions in it, to notice when a plain view or a function that the
- * query uses is replaced.
+ * users' functions and composite types in it, to notice when a plain view, a
+ * function or a type that the query uses is replaced.
  */
 #include "postgres.h"
 
@@ -25,6 +25,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -244,12 +245,46 @@ hash_function(Oid funcid, void *context)
 	return false;
 }
 
+static void hash_composite(Oid type, uint64 *hash);
+
+/* An attribute of a composite type, dropped or not; false if there is none */
+static bool
+hash_attribute(Oid relid, AttrNumber attnum, uint64 *hash)
+{
+	HeapTuple	tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid),
+										Int16GetDatum(attnum));
+	Oid			type;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	*hash = hash_combine64(*hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+	type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
+	ReleaseSysCache(tuple);
+	if (OidIsValid(type))
+		hash_composite(type, hash);
+	return true;
+}
+
+/* A composite type can get other attributes, and its values another image */
+static void
+hash_composite(Oid type, uint64 *hash)
+{
+	Oid			element = get_base_element_type(type);
+	Oid			relid = get_typ_typrelid(getBaseType(OidIsValid(element) ? element : type));
+
+	check_stack_depth();
+	for (AttrNumber i = 1; OidIsValid(relid) && hash_attribute(relid, i, hash); i++)
+		;
+}
+
 static bool
 hash_walker(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
 	check_functions_in_node(node, hash_function, context);
+	if (IsA(node, Var))
+		hash_composite(((Var *) node)->vartype, context);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, hash_walker, context, 0);
 	return expression_tree_walker(node, hash_walker, context);

@@ -256,16 +256,18 @@ lookup_pending(Oid view, Oid base)
 	return NULL;
 }
 
-/* Temporary files must outlive the statement that writes them */
+/* They, and temporary files, outlive the statement, and can be handed on */
 static Tuplestorestate *
 make_rows(void)
 {
 	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	Tuplestorestate *rows;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
 	rows = tuplestore_begin_heap(false, true, work_mem);
 	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(old);
 	return rows;
 }
 
@@ -432,6 +434,17 @@ mvr_pending_is_marked(Oid view)
 	return false;
 }
 
+/* Hand on the rows themselves, which nobody will want again */
+static void
+move_rows(MvrPending *pending, MvrDelta *delta)
+{
+	tuplestore_end(delta->rows);
+	delta->rows = pending->rows;
+	tuplestore_rescan(delta->rows);
+	delta->nrows = delta->nread = pending->nrows;
+	pending->rows = NULL;
+}
+
 static void
 copy_rows(MvrPending *pending, MvrDelta *delta)
 {
@@ -465,7 +478,10 @@ take(Oid view, Oid base, MvrDelta *delta)
 			if (pending->desc->natts != delta->desc->natts)
 				elog(ERROR, "pending changes of relation %u have other columns", base);
 			needs_net |= pending->needs_net || delta->nrows > 0;
-			copy_rows(pending, delta);
+			if (delta->nrows == 0 && pending->level == level)
+				move_rows(pending, delta);
+			else
+				copy_rows(pending, delta);
 		}
 		pending->taken = level;
 		if (pending->level == level)
