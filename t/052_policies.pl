@@ -64,8 +64,11 @@ sql($primary, 'source', 'CREATE EXTENSION matview_refresh', 'CREATE SCHEMA s',
 	q(SELECT matview.set_auto_refresh('s.timed', '100 milliseconds')),
 	q(SELECT matview.set_auto_refresh('s."By Cron"', '0 3 * * *')),
 	q(SELECT matview.set_auto_refresh('s.by_key', 'on_change')),
+	# paused in the same transaction, or a worker may come between
+	'BEGIN',
 	q(SELECT matview.set_auto_refresh('s.paused', 'on_change')), q(SELECT matview.pause('s.paused')),
-	q(SELECT matview.set_auto_refresh('s.unfilled', '1 day')), q(SELECT matview.pause('s.unfilled')));
+	q(SELECT matview.set_auto_refresh('s.unfilled', '1 day')), q(SELECT matview.pause('s.unfilled')),
+	'COMMIT');
 my $policies = policies($primary, 'source');
 is($policies, qq(s."By Cron"|0 3 * * *|f
 s.by_key|on_change|f
