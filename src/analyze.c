@@ -19,8 +19,10 @@
 #include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_inherits.h"
+#include "common/hashfn.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_oper.h"
@@ -28,6 +30,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -81,6 +84,53 @@ column_attno(const MvrStage *stage, int index)
 	return MVR_STATE_FIXED + list_length(stage->keys) + index + 1;
 }
 
+/*
+ * Is the active transaction's snapshot one that may see NULLs from before the
+ * column was declared NOT NULL?
+ */
+static bool
+may_see_old_nulls(Oid relid, AttrNumber attno)
+{
+	TransactionId xmin;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	xmin = mvr_compat_get_not_null_xmin(relid, attno);
+	return !TransactionIdIsValid(xmin) ||
+		(TransactionIdIsNormal(xmin) &&
+		 (TransactionIdIsCurrentTransactionId(xmin) ||
+		  XidInMVCCSnapshot(xmin, GetTransactionSnapshot())));
+}
+
+/*
+ * Is an expression over the input a column that is never NULL there?  Not if it
+ * is of the nullable side of an outer join, nor if children of a table may not
+ * have the constraint.
+ */
+static bool
+is_never_null(const MvrStage *stage, Expr *expr)
+{
+	Query	   *input = stage->input;
+	Var		   *var = (Var *) mvr_tree_strip_relabel((Node *) expr);
+	RangeTblEntry *rte;
+	Relation	base;
+	bool		result;
+
+	if (!IsA(var, Var) || var->varlevelsup > 0 || var->varattno <= 0 ||
+		!bms_is_member(var->varno, mvr_normalize_list_linear(input)))
+		return false;
+	rte = rt_fetch(var->varno, input->rtable);
+	if (rte->rtekind != RTE_RELATION ||
+		!(rte->relkind == RELKIND_PARTITIONED_TABLE ||
+		  (rte->relkind == RELKIND_RELATION && !(rte->inh && has_subclass(rte->relid)))))
+		return false;
+	base = table_open(rte->relid, NoLock);
+	result = mvr_compat_is_not_null(RelationGetDescr(base), var->varattno) &&
+		!may_see_old_nulls(rte->relid, var->varattno);
+	table_close(base, NoLock);
+	return result;
+}
+
 /* The index of a state column, which is added if there is none like it */
 static int
 ensure_column(MvrStage *stage, MvrMerge merge, Aggref *aggregate, int count,
@@ -106,12 +156,29 @@ ensure_column(MvrStage *stage, MvrMerge merge, Aggref *aggregate, int count,
 	return list_length(stage->columns) - 1;
 }
 
+/*
+ * count(arg): a column of its own, unless no value is NULL.  Then it is the
+ * number of rows.
+ */
+static int
+ensure_count(MvrStage *stage, Expr *arg, Expr *filter)
+{
+	if (filter == NULL && is_never_null(stage, arg))
+		return MVR_COUNT_OF_ROWS;
+	return ensure_column(stage, MVR_MERGE_COUNT,
+						 mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg, filter), 0,
+						 InvalidOid);
+}
+
 /* A Var of the state table, which output expressions scan */
 static Expr *
 make_state_var(const MvrStage *stage, int index)
 {
-	MvrStateColumn *column = list_nth(stage->columns, index);
+	MvrStateColumn *column;
 
+	if (index == MVR_COUNT_OF_ROWS)
+		return (Expr *) makeVar(1, MVR_STATE_COUNT, INT8OID, -1, InvalidOid, 0);
+	column = list_nth(stage->columns, index);
 	return (Expr *) makeVar(1, column_attno(stage, index),
 							column->aggregate->aggtype, -1,
 							column->aggregate->aggcollid, 0);
@@ -208,9 +275,7 @@ static Expr *
 build_sum(MvrStage *stage, Aggref *agg, Oid sumfunc, Oid sumtype, bool is_avg)
 {
 	Expr	   *arg = ((TargetEntry *) linitial(agg->args))->expr;
-	int			count = ensure_column(stage, MVR_MERGE_COUNT,
-									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg,
-															  agg->aggfilter), 0, InvalidOid);
+	int			count = ensure_count(stage, arg, agg->aggfilter);
 	Aggref	   *sumagg = mvr_tree_make_aggregate(sumfunc, sumtype, arg, agg->aggfilter);
 	int			sum = ensure_column(stage, MVR_MERGE_SUM, sumagg, count, InvalidOid);
 	Expr	   *value = linitial_oid(agg->aggargtypes) == NUMERICOID ?
@@ -226,6 +291,10 @@ build_sum(MvrStage *stage, Aggref *agg, Oid sumfunc, Oid sumtype, bool is_avg)
 											  mvr_tree_make_call(F_NUMERIC_INT8, NUMERICOID,
 																 list_make1(make_state_var(stage, count)))));
 	}
+	/* a group has rows, and a sum of nothing is NULL by itself */
+	if ((count == MVR_COUNT_OF_ROWS && !stage->is_scalar) ||
+		(IsA(value, Var) && !is_avg))
+		return value;
 	return mvr_tree_make_case(make_is_positive(stage, count), value);
 }
 
@@ -238,9 +307,7 @@ build_bool(MvrStage *stage, Aggref *agg, bool is_and)
 	Expr	   *arg = ((TargetEntry *) linitial(agg->args))->expr;
 	Expr	   *is_true = agg->aggfilter == NULL ? arg :
 		make_andclause(list_make2(agg->aggfilter, arg));
-	int			count = ensure_column(stage, MVR_MERGE_COUNT,
-									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg,
-													 agg->aggfilter), 0, InvalidOid);
+	int			count = ensure_count(stage, arg, agg->aggfilter);
 	int			trues = ensure_column(stage, MVR_MERGE_COUNT,
 									  mvr_tree_make_aggregate(F_COUNT_ANY, INT8OID, arg, is_true),
 									  0, InvalidOid);
@@ -286,12 +353,14 @@ build_output_aggregate(MvrStage *stage, Aggref *agg)
 		{
 			case F_COUNT_:
 				if (agg->aggfilter == NULL)
-					return (Expr *) makeVar(1, MVR_STATE_COUNT, INT8OID, -1, InvalidOid, 0);
+					return make_state_var(stage, MVR_COUNT_OF_ROWS);
 				return make_state_var(stage, ensure_column(stage, MVR_MERGE_COUNT,
 														   agg, 0, InvalidOid));
 			case F_COUNT_ANY:
-				return make_state_var(stage, ensure_column(stage, MVR_MERGE_COUNT,
-														   agg, 0, InvalidOid));
+				return make_state_var(stage,
+									  ensure_count(stage,
+												   ((TargetEntry *) linitial(agg->args))->expr,
+												   agg->aggfilter));
 			case F_SUM_INT2:
 			case F_SUM_INT4:
 				return build_sum(stage, agg, agg->aggfnoid, INT8OID, false);
@@ -441,6 +510,34 @@ find_ambiguous_outputs(MvrStage *stage)
 			if (bms_is_member(member + FirstLowInvalidHeapAttributeNumber, vars))
 				stage->ambiguous = bms_add_member(stage->ambiguous, tle->resno);
 	}
+}
+
+/*
+ * Does the view itself hold the whole state of each group, so that it needs no
+ * state table?  Then each key, the count of rows and each aggregate is a column
+ * of the view just as it is, and every group is shown.  Sets for each column of
+ * the state, behind the first two, which that is.
+ */
+static AttrNumber *
+find_held_columns(const MvrStage *stage)
+{
+	int			natts = MVR_STATE_FIXED + list_length(stage->keys) +
+		list_length(stage->columns);
+	AttrNumber *held = palloc0(sizeof(AttrNumber) * natts);
+
+	if (stage->is_scalar || stage->having || !stage->is_merged)
+		return NULL;
+	foreach_ptr(TargetEntry, tle, stage->outputs)
+	{
+		AttrNumber	attno = IsA(tle->expr, Var) ? ((Var *) tle->expr)->varattno : 0;
+
+		if (attno > 0 && held[attno - 1] == 0)
+			held[attno - 1] = tle->resno;
+	}
+	for (int i = MVR_STATE_COUNT - 1; i < natts; i++)
+		if (held[i] == 0)
+			return NULL;
+	return held;
 }
 
 /* SELECT DISTINCT without groups: a group for each distinct row */
@@ -859,6 +956,8 @@ analyze_query(MvrStage *view, Query *query)
 	}
 	foreach_ptr(MvrStage, stage, view->inner)
 		stage->inner = view->inner;
+	if (reason == NULL && view->strategy == MVR_GROUPS && view->inner == NIL)
+		view->held = find_held_columns(view);
 	find_identities(view);
 	return reason;
 }
@@ -901,6 +1000,26 @@ mvr_analyze_view(Relation view)
 		stage->inner = NIL;
 	}
 	return stage;
+}
+
+/*
+ * Fingerprint of what the stages' states have: it depends on more than the
+ * query.  Where a column can have no NULL, its values are not counted.
+ */
+int64
+mvr_analyze_hash(const MvrStage *view)
+{
+	List	   *stages = lappend(list_copy(view->inner), unconstify(MvrStage *, view));
+	uint64		hash = 0;
+
+	foreach_ptr(MvrStage, stage, stages)
+	{
+		hash = hash_combine64(hash, list_length(stage->columns));
+		foreach_ptr(MvrStateColumn, column, stage->columns)
+			hash = hash_combine64(hash, ((uint64) column->merge << 32) |
+								  (uint32) column->count);
+	}
+	return (int64) hash;
 }
 
 /* The columns of a stage's state table; one by rows has none */

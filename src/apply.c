@@ -17,19 +17,44 @@
 
 #include "matview_refresh.h"
 
-/* The index by which rows of a view are found; InvalidOid if there is none */
+/*
+ * The index by which the rows of a view are found, of one by rows or of one by
+ * groups that holds its own state; InvalidOid if there is none.
+ */
 Oid
-mvr_apply_lookup_row_index(Relation view)
+mvr_apply_lookup_row_index(Relation view, const MvrStage *stage)
 {
-	Oid			index = mvr_heap_lookup_key_index(view);
+	Oid			index;
+	Bitmapset  *keys = NULL;
 
-	return OidIsValid(index) ? index : mvr_heap_lookup_row_index(view);
+	if (stage->strategy == MVR_ROWS)
+	{
+		index = mvr_heap_lookup_key_index(view, NULL);
+		return OidIsValid(index) ? index : mvr_heap_lookup_row_index(view);
+	}
+	if (stage->held == NULL)
+		return InvalidOid;
+	for (int i = 0; i < list_length(stage->keys); i++)
+		keys = bms_add_member(keys, stage->held[MVR_STATE_FIXED + i]);
+	return mvr_heap_lookup_key_index(view, keys);
+}
+
+/* Why changes cannot be applied, with the states and indexes there are, or NULL */
+const char *
+mvr_apply_find_fault(Relation view, const MvrStage *stage, const MvrTracked *tracked)
+{
+	if (!mvr_inner_has_states(stage, tracked))
+		return "the state table is gone";
+	if (!mvr_inner_has_own_state(stage, tracked) &&
+		!OidIsValid(mvr_apply_lookup_row_index(view, stage)))
+		return "the index that finds rows is gone";
+	return NULL;
 }
 
 static bool
 apply_rows(MvrApply *apply, MvrHeap *view, List *deltas)
 {
-	mvr_heap_set_index(view, mvr_apply_lookup_row_index(apply->view));
+	mvr_heap_set_index(view, mvr_apply_lookup_row_index(apply->view, apply->stage));
 	view->must_serialize = apply->must_serialize;
 	return mvr_stage_apply_rows(apply->stage, mvr_plan_delta(apply->stage, deltas), view,
 								deltas, apply->lock);
@@ -38,14 +63,19 @@ apply_rows(MvrApply *apply, MvrHeap *view, List *deltas)
 static bool
 apply_groups(MvrApply *apply, MvrHeap *view, List *deltas)
 {
-	MvrHeap    *state = mvr_heap_open(apply->stage->state, RowExclusiveLock);
+	bool		is_held = !OidIsValid(apply->stage->state);
+	MvrHeap    *state = is_held ? view :
+		mvr_heap_open(apply->stage->state, RowExclusiveLock);
 	bool		fits;
 
-	mvr_heap_set_index(state, mvr_heap_lookup_state_index(state->rel));
+	mvr_heap_set_index(state, is_held ?
+					   mvr_apply_lookup_row_index(apply->view, apply->stage) :
+					   mvr_heap_lookup_state_index(state->rel));
 	state->must_serialize = apply->must_serialize;
 	fits = mvr_stage_apply_groups(apply->stage, mvr_plan_delta(apply->stage, deltas), view,
 								  state, deltas, NULL, apply->lock);
-	mvr_heap_close(state);
+	if (!is_held)
+		mvr_heap_close(state);
 	return fits;
 }
 

@@ -11,11 +11,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
+#include "catalog/pg_constraint.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/acl.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #if PG_VERSION_NUM < 150000
 #error "matview_refresh needs PostgreSQL 15 or later"
@@ -238,6 +241,26 @@ mvr_compat_flatten_aliases(Query *query, Node *node)
 #define mvr_compat_is_virtual(att) false
 #define mvr_compat_generation_expr(rel, attno) NULL
 #endif
+
+/* 18: a constraint says that a column is not NULL; before, the column does */
+static inline TransactionId
+mvr_compat_get_not_null_xmin(Oid relid, AttrNumber attno)
+{
+	TransactionId result = InvalidTransactionId;
+	HeapTuple	tuple;
+
+#if PG_VERSION_NUM >= 180000
+	tuple = findNotNullConstraintAttnum(relid, attno);
+#else
+	tuple = SearchSysCacheCopy2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attno));
+#endif
+	if (HeapTupleIsValid(tuple))
+	{
+		result = HeapTupleHeaderGetXmin(tuple->t_data);
+		heap_freetuple(tuple);
+	}
+	return result;
+}
 
 static inline Node *
 mvr_compat_replace_vars(Node *node, int rti, RangeTblEntry *rte, List *tlist,

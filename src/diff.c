@@ -194,7 +194,7 @@ mvr_diff_write(const MvrStage *stage, MvrHeap *view, MvrHeap *state)
 	DiffWriter	writer = {.view = view,.state = state};
 	DiffContext context = {.state = state};
 	TupleDesc	statedesc = state ? RelationGetDescr(state->rel) : NULL;
-	Oid			key = mvr_heap_lookup_key_index(view->rel);
+	Oid			key = mvr_heap_lookup_key_index(view->rel, NULL);
 	Tuplestorestate *later = NULL;
 	MvrZsetRow	change;
 	TupleDesc	desc = NULL;

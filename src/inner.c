@@ -39,18 +39,26 @@ mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked, LOCKMODE lockmod
 		stage->state = list_nth_oid(tracked->states, n++);
 		LockRelationOid(stage->state, lockmode);
 	}
-	if (view->strategy == MVR_GROUPS)
-		view->state = list_nth_oid(tracked->states, n);
+	view->state = mvr_inner_has_own_state(view, tracked) ?
+		list_nth_oid(tracked->states, n) : InvalidOid;
+}
+
+/* Is there a state table of the view's own stage? */
+bool
+mvr_inner_has_own_state(const MvrStage *view, const MvrTracked *tracked)
+{
+	return list_length(tracked->states) > list_length(view->inner);
 }
 
 /* Does each stage that needs one have its state table? */
 bool
 mvr_inner_has_states(const MvrStage *view, const MvrTracked *tracked)
 {
+	int			needed = list_length(view->inner) + (view->strategy == MVR_GROUPS ? 1 : 0);
+	int			n = list_length(tracked->states);
 	ListCell   *lc;
 
-	if (list_length(tracked->states) != list_length(view->inner) +
-		(view->strategy == MVR_GROUPS ? 1 : 0))
+	if (n != needed && !(view->held && n == needed - 1))
 		return false;
 	foreach(lc, tracked->states)
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
@@ -83,11 +91,11 @@ fill_stage(MvrStage *stage)
 
 /*
  * Drop the states of a view, and make new ones: those of its inner stages
- * filled and indexed, that of its own stage, if it has one, empty and without
- * an index.  Caller has set the active snapshot.
+ * filled and indexed, that of its own stage, if it is to have one, empty and
+ * without an index.  Caller has set the active snapshot.
  */
 void
-mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked)
+mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked, bool with_own)
 {
 	ListCell   *lc;
 
@@ -108,7 +116,8 @@ mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked)
 			mvr_heap_analyze_state(stage->state);
 		show_writes();
 	}
-	if (view->strategy != MVR_GROUPS)
+	view->state = InvalidOid;
+	if (!with_own)
 		return;
 	view->state = mvr_heap_create_state(rel, 0, mvr_analyze_build_state_desc(view));
 	tracked->states = lappend_oid(tracked->states, view->state);

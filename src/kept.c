@@ -141,7 +141,7 @@ find_live_fault(MvrTracked *tracked)
 static char *
 find_fault(Relation view, MvrStage *stage, MvrTracked *tracked)
 {
-	char	   *fault;
+	const char *fault;
 
 	if (stage->strategy == MVR_RECOMPUTE)
 		return stage->reason;
@@ -151,12 +151,10 @@ find_fault(Relation view, MvrStage *stage, MvrTracked *tracked)
 		return "the contents are not known to be right";
 	if (tracked->file != mvr_view_get_file(tracked->view))
 		return "the contents were written by another command";
-	if (!mvr_inner_has_states(stage, tracked))
-		return "the state table is gone";
-	if (stage->strategy == MVR_ROWS && !OidIsValid(mvr_apply_lookup_row_index(view)))
-		return "the index that finds rows is gone";
 	fault = mvr_track_find_fault(stage, tracked);
-	return fault ? fault : find_live_fault(tracked);
+	if (fault == NULL)
+		fault = mvr_apply_find_fault(view, stage, tracked);
+	return fault ? pstrdup(fault) : find_live_fault(tracked);
 }
 
 static bool

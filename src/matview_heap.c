@@ -322,9 +322,22 @@ is_key_index(Relation index)
 	return true;
 }
 
-/* A unique index by which the rows of a view can be found, or InvalidOid */
+static bool
+has_exactly_columns(Relation index, Bitmapset *columns)
+{
+	Bitmapset  *mine = NULL;
+
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		mine = bms_add_member(mine, index->rd_index->indkey.values[i]);
+	return bms_equal(mine, columns);
+}
+
+/*
+ * A unique index by which the rows of a view can be found, or InvalidOid: one
+ * over just these columns, or if NULL over any.
+ */
 Oid
-mvr_heap_lookup_key_index(Relation view)
+mvr_heap_lookup_key_index(Relation view, Bitmapset *columns)
 {
 	List	   *indexes = RelationGetIndexList(view);
 	Oid			result = InvalidOid;
@@ -334,7 +347,8 @@ mvr_heap_lookup_key_index(Relation view)
 	{
 		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (!OidIsValid(result) && is_key_index(index))
+		if (!OidIsValid(result) && is_key_index(index) &&
+			(columns == NULL || has_exactly_columns(index, columns)))
 			result = lfirst_oid(lc);
 		index_close(index, AccessShareLock);
 	}

@@ -664,12 +664,16 @@ typedef enum MvrMerge
 	MVR_MERGE_NONE				/* recompute the group whatever happened */
 } MvrMerge;
 
+/* Not a column that counts values, but the number of rows in the group */
+#define MVR_COUNT_OF_ROWS	(-1)
+
 /* A column of the state table that holds an aggregate of the group */
 typedef struct MvrStateColumn
 {
 	MvrMerge	merge;
 	Aggref	   *aggregate;		/* over the input's expressions */
-	int			count;			/* SUM, SCALE: index of the count column */
+	int			count;			/* SUM, SCALE: index of the count column, or
+								 * MVR_COUNT_OF_ROWS */
 	Oid			better;			/* EXTREMUM: operator, "a better b" */
 } MvrStateColumn;
 
@@ -695,7 +699,7 @@ typedef struct MvrStage
 	Query	   *input;			/* linear; by keys, with windows or LIMIT */
 	TupleDesc	desc;			/* of what it hands out; of the view */
 	List	   *inner;			/* of MvrStage: all but the view's own */
-	Oid			state;			/* set by refresh.c, once there is one */
+	Oid			state;			/* set by inner.c, once there is one */
 	struct MvrPlans *plans;		/* see plan.c; NULL if the stage is not kept */
 
 	/* of the view's own stage */
@@ -715,6 +719,8 @@ typedef struct MvrStage
 	List	   *columns;		/* of MvrStateColumn */
 	bool		is_merged;		/* no column recomputes every group */
 	Bitmapset  *ambiguous;		/* outputs that may look different each time */
+	AttrNumber *held;			/* if the view holds its own state: per column of
+								 * the state, the view's; else NULL */
 } MvrStage;
 
 /* A base table that the query reads, with the columns it needs of it */
@@ -733,6 +739,7 @@ typedef struct MvrUse
 #define MVR_STATE_FIXED		3
 
 extern MvrStage *mvr_analyze_view(Relation view);
+extern int64 mvr_analyze_hash(const MvrStage *view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------
@@ -984,7 +991,7 @@ extern bool mvr_heap_fetch(MvrHeap *heap, ItemPointer tid);
 extern void mvr_heap_insert(MvrHeap *heap, TupleTableSlot *slot);
 extern void mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot);
 extern void mvr_heap_delete(MvrHeap *heap, ItemPointer tid);
-extern Oid	mvr_heap_lookup_key_index(Relation view);
+extern Oid	mvr_heap_lookup_key_index(Relation view, Bitmapset *columns);
 extern bool mvr_heap_has_other_unique(Relation view, Oid index,
 									  Bitmapset *columns);
 extern Oid	mvr_heap_lookup_row_index(Relation view);
@@ -1102,7 +1109,9 @@ extern void mvr_keyed_fill(const MvrStage *stage, MvrHeap *state);
 extern void mvr_inner_set_states(MvrStage *view, const MvrTracked *tracked,
 								 LOCKMODE lockmode);
 extern bool mvr_inner_has_states(const MvrStage *view, const MvrTracked *tracked);
-extern void mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked);
+extern bool mvr_inner_has_own_state(const MvrStage *view, const MvrTracked *tracked);
+extern void mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked,
+							bool with_own);
 extern bool mvr_inner_apply(MvrStage *view, List **deltas);
 
 /* ----------
@@ -1128,7 +1137,9 @@ typedef struct MvrApply
 	int64		deleted;
 } MvrApply;
 
-extern Oid	mvr_apply_lookup_row_index(Relation view);
+extern Oid	mvr_apply_lookup_row_index(Relation view, const MvrStage *stage);
+extern const char *mvr_apply_find_fault(Relation view, const MvrStage *stage,
+										const MvrTracked *tracked);
 extern char *mvr_apply_deltas(MvrApply *apply, List *deltas);
 
 /* ----------

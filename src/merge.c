@@ -167,8 +167,9 @@ mvr_merge_columns(const MvrStage *stage, TupleTableSlot *found, TupleTableSlot *
 		get_three(nkeys, found, delta, i, three);
 		if (column->merge == MVR_MERGE_SUM || column->merge == MVR_MERGE_SCALE)
 		{
-			count.value = values[column->count];
-			count.isnull = nulls[column->count];
+			count = column->count == MVR_COUNT_OF_ROWS ?
+				get_column(next, MVR_STATE_COUNT) :
+				(MvrValue) {values[column->count], nulls[column->count]};
 		}
 		switch (column->merge)
 		{

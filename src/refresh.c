@@ -329,11 +329,7 @@ find_contents_fault(Refresh *refresh)
 		return reason;
 	if (tracked->file != mvr_view_get_file(tracked->view))
 		return "the contents were written by another command";
-	if (!mvr_inner_has_states(refresh->stage, tracked))
-		return "the state table is gone";
-	if (refresh->stage->strategy == MVR_ROWS && !OidIsValid(mvr_apply_lookup_row_index(refresh->view)))
-		return "the index that finds rows is gone";
-	return NULL;
+	return unconstify(char *, mvr_apply_find_fault(refresh->view, refresh->stage, tracked));
 }
 
 /* Read what is new to the view; returns a reason if that does not tell all */
@@ -452,15 +448,17 @@ add_counts(Refresh *refresh, MvrHeap *view)
 
 /*
  * New states for the stages of a tracked view.  Returns that of the view's own,
- * still empty, if it is by groups; else NULL.
+ * still empty; or NULL if it needs none.
  */
 static MvrHeap *
 renew_states(Refresh *refresh)
 {
 	if (refresh->tracked == NULL)
 		return NULL;
-	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked);
-	if (refresh->stage->strategy != MVR_GROUPS)
+	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked,
+					refresh->stage->strategy == MVR_GROUPS &&
+					!OidIsValid(mvr_apply_lookup_row_index(refresh->view, refresh->stage)));
+	if (!OidIsValid(refresh->stage->state))
 		return NULL;
 	return mvr_heap_open(refresh->stage->state, RowExclusiveLock);
 }
@@ -484,7 +482,7 @@ static Oid
 ensure_row_index(Refresh *refresh, bool skip_build)
 {
 	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
-		OidIsValid(mvr_apply_lookup_row_index(refresh->view)))
+		OidIsValid(mvr_apply_lookup_row_index(refresh->view, refresh->stage)))
 		return InvalidOid;
 	return mvr_heap_create_row_index(refresh->view, skip_build);
 }

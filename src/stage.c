@@ -15,6 +15,10 @@
  *	else						"wanted": recomputed from the base tables,
  *								all wanted groups in one query at the end
  *
+ * A view that has each group's whole state among its columns, and a unique index
+ * over the group's keys, is its own state table (stage->held): one search, and
+ * one row to write.
+ *
  * Invariants of a state table:
  * (1) There is one row for each group of the input; without GROUP BY there is
  *	   exactly one row, whatever its count.
@@ -247,7 +251,9 @@ typedef struct GroupWriter
 	MvrDelta   *changes;		/* else: what an inner stage hands out */
 	ProjectionInfo *project_old;	/* its row so far ... */
 	TupleTableSlot *oldrow;		/* ... goes here */
-	MvrHeap    *state;
+	MvrHeap    *state;			/* the view, if it holds its own state */
+	bool		is_held;
+	TupleTableSlot *found;		/* the group's state so far, once it is found */
 	bool		fits;
 	Tuplestorestate *later;		/* states whose rows are inserted at the end */
 	int64		nfound;			/* of the wanted ones */
@@ -299,6 +305,8 @@ end_groups(GroupWriter *writer)
 	FreeExprContext(writer->econtext, true);
 	ExecDropSingleTupleTableSlot(writer->next);
 	ExecDropSingleTupleTableSlot(writer->row);
+	if (writer->is_held)
+		ExecDropSingleTupleTableSlot(writer->found);
 	if (writer->oldrow)
 		ExecDropSingleTupleTableSlot(writer->oldrow);
 }
@@ -390,16 +398,26 @@ mvr_stage_run_groups(const MvrStage *stage, MvrGroupFunction function, void *arg
 
 /* Where the found group's row stands in the view; false if it has none */
 static bool
-get_view_row(MvrHeap *state, ItemPointer tid)
+get_view_row(GroupWriter *writer, ItemPointer tid)
 {
 	bool		isnull;
-	Datum		value = slot_getattr(state->found, MVR_STATE_TID, &isnull);
+	Datum		value = slot_getattr(writer->found, MVR_STATE_TID, &isnull);
 
 	if (isnull)
 		ItemPointerSetInvalid(tid);
 	else
 		*tid = *(ItemPointer) DatumGetPointer(value);
 	return !isnull;
+}
+
+/*
+ * Have the row of a found group in view->found; false if it is gone.  A view that
+ * holds its state has it there already, and the new state points into it.
+ */
+static bool
+fetch_view_row(GroupWriter *writer, ItemPointer tid)
+{
+	return writer->is_held ? ItemPointerIsValid(tid) : mvr_heap_fetch(writer->view, tid);
 }
 
 /*
@@ -412,7 +430,7 @@ write_view_row(GroupWriter *writer, ItemPointer tid, TupleTableSlot *row)
 	MvrHeap    *view = writer->view;
 	bool		exists = ItemPointerIsValid(tid);
 
-	if (exists && !mvr_heap_fetch(view, tid))
+	if (exists && !fetch_view_row(writer, tid))
 	{
 		writer->fits = false;
 		exists = false;
@@ -442,12 +460,14 @@ write_state(GroupWriter *writer, bool is_found, ItemPointer tid)
 	TupleTableSlot *next = writer->next;
 	MvrHeap    *state = writer->state;
 
+	if (writer->is_held)
+		return;
 	next->tts_isnull[MVR_STATE_TID - 1] = !ItemPointerIsValid(tid);
 	next->tts_values[MVR_STATE_TID - 1] = PointerGetDatum(tid);
 	if (!is_found)
 		mvr_heap_insert(state, next);
-	else if (!mvr_zset_is_same(state->found, next, next->tts_tupleDescriptor->natts))
-		mvr_heap_update(state, &state->found->tts_tid, next);
+	else if (!mvr_zset_is_same(writer->found, next, next->tts_tupleDescriptor->natts))
+		mvr_heap_update(state, &writer->found->tts_tid, next);
 }
 
 /* The row that an inner stage has for a state, or NULL */
@@ -479,7 +499,7 @@ put_group_change(GroupWriter *writer, TupleTableSlot *old, TupleTableSlot *row,
 static void
 write_inner_group(GroupWriter *writer, bool is_found)
 {
-	TupleTableSlot *old = is_found ? build_old_row(writer, writer->state->found) : NULL;
+	TupleTableSlot *old = is_found ? build_old_row(writer, writer->found) : NULL;
 	TupleTableSlot *row = build_row(writer);
 	ItemPointerData none;
 
@@ -492,7 +512,7 @@ write_inner_group(GroupWriter *writer, bool is_found)
 	ItemPointerSetInvalid(&writer->next->tts_tid);
 	write_state(writer, is_found, &none);
 	put_group_change(writer, old, row, ItemPointerIsValid(&writer->next->tts_tid) ?
-					 &writer->next->tts_tid : &writer->state->found->tts_tid);
+					 &writer->next->tts_tid : &writer->found->tts_tid);
 }
 
 /*
@@ -515,9 +535,9 @@ write_group(GroupWriter *writer, bool is_found)
 	row = build_row(writer);
 	ItemPointerSetInvalid(&tid);
 	if (is_found)
-		get_view_row(writer->state, &tid);
+		get_view_row(writer, &tid);
 	if (writer->later && row &&
-		!(mvr_heap_fetch(writer->view, &tid) &&
+		!(fetch_view_row(writer, &tid) &&
 		  mvr_zset_is_same(writer->view->found, row, writer->stage->desc->natts)))
 	{
 		if (ItemPointerIsValid(&tid))
@@ -530,17 +550,18 @@ write_group(GroupWriter *writer, bool is_found)
 	write_state(writer, is_found, &tid);
 }
 
-/* The group in state->found has no rows any more */
+/* The group that was found has no rows any more */
 static void
 remove_group(GroupWriter *writer)
 {
 	ItemPointerData tid;
 
 	if (writer->view == NULL)
-		put_group_change(writer, build_old_row(writer, writer->state->found), NULL, NULL);
-	else if (get_view_row(writer->state, &tid))
+		put_group_change(writer, build_old_row(writer, writer->found), NULL, NULL);
+	else if (get_view_row(writer, &tid))
 		write_view_row(writer, &tid, NULL);
-	mvr_heap_delete(writer->state, &writer->state->found->tts_tid);
+	if (!writer->is_held)
+		mvr_heap_delete(writer->state, &writer->found->tts_tid);
 }
 
 typedef struct GroupSought
@@ -559,6 +580,62 @@ is_found_group(MvrHeap *state, void *arg)
 								 sought->slot, sought->first);
 }
 
+/* The index is unique, and values that it calls equal look alike */
+static bool
+is_found_row(MvrHeap *view, void *arg)
+{
+	(void) view;
+	(void) arg;
+	return true;
+}
+
+/* The number of the key, from 0, that a column of the view shows */
+static int
+get_shown_key(const MvrStage *stage, AttrNumber column)
+{
+	for (int i = 0; i < list_length(stage->keys); i++)
+		if (stage->held[MVR_STATE_FIXED + i] == column)
+			return i;
+	elog(ERROR, "column %d of a view is no key of its groups", column);
+}
+
+/* Set writer->found to the state that a row of the view is */
+static void
+set_found_from_row(GroupWriter *writer, TupleTableSlot *row)
+{
+	TupleTableSlot *found = writer->found;
+	const AttrNumber *held = writer->stage->held;
+
+	ExecClearTuple(found);
+	slot_getallattrs(row);
+	found->tts_isnull[MVR_STATE_HASH - 1] = true;
+	found->tts_values[MVR_STATE_TID - 1] = PointerGetDatum(&row->tts_tid);
+	found->tts_isnull[MVR_STATE_TID - 1] = false;
+	for (int i = MVR_STATE_COUNT - 1; i < found->tts_tupleDescriptor->natts; i++)
+	{
+		found->tts_values[i] = row->tts_values[held[i] - 1];
+		found->tts_isnull[i] = row->tts_isnull[held[i] - 1];
+	}
+	ExecStoreVirtualTuple(found);
+}
+
+/* Find a group's row in a view that holds its own state */
+static bool
+find_held_group(GroupWriter *writer, TupleTableSlot *slot, int first)
+{
+	MvrHeap    *view = writer->state;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < view->nkeys; i++)
+		values[i] = slot_getattr(slot, first + get_shown_key(writer->stage, view->keys[i]),
+								 &nulls[i]);
+	if (!mvr_heap_find(view, values, nulls, is_found_row, NULL))
+		return false;
+	set_found_from_row(writer, view->found);
+	return true;
+}
+
 /* Find a group's state by a slot that has the keys from column "first" on */
 static bool
 find_group(GroupWriter *writer, TupleTableSlot *slot, int first, int64 hash)
@@ -567,6 +644,8 @@ find_group(GroupWriter *writer, TupleTableSlot *slot, int first, int64 hash)
 	Datum		value = Int64GetDatum(hash);
 	bool		isnull = false;
 
+	if (writer->is_held)
+		return find_held_group(writer, slot, first);
 	return mvr_heap_find(writer->state, &value, &isnull, is_found_group, &sought);
 }
 
@@ -627,7 +706,7 @@ set_next_from_delta(GroupWriter *writer, TupleTableSlot *delta, int64 hash,
 					bool is_found)
 {
 	TupleTableSlot *next = writer->next;
-	TupleTableSlot *keys = is_found ? writer->state->found : delta;
+	TupleTableSlot *keys = is_found ? writer->found : delta;
 	int			first = is_found ? MVR_STATE_FIXED : 0;
 	int64		total = get_int8_or_zero(delta, writer->nkeys + 1);
 
@@ -638,7 +717,7 @@ set_next_from_delta(GroupWriter *writer, TupleTableSlot *delta, int64 hash,
 	memcpy(next->tts_isnull + MVR_STATE_FIXED, keys->tts_isnull + first,
 		   sizeof(bool) * writer->nkeys);
 	if (is_found)
-		total += get_int8_or_zero(writer->state->found, MVR_STATE_COUNT);
+		total += get_int8_or_zero(writer->found, MVR_STATE_COUNT);
 	next->tts_values[MVR_STATE_HASH - 1] = Int64GetDatum(hash);
 	next->tts_isnull[MVR_STATE_HASH - 1] = false;
 	next->tts_values[MVR_STATE_COUNT - 1] = Int64GetDatum(total);
@@ -674,7 +753,7 @@ apply_group_delta(TupleTableSlot *delta, void *arg)
 	}
 	old = MemoryContextSwitchTo(writer->econtext->ecxt_per_tuple_memory);
 	merged = writer->stage->is_merged &&
-		mvr_merge_columns(writer->stage, is_found ? writer->state->found : NULL, delta,
+		mvr_merge_columns(writer->stage, is_found ? writer->found : NULL, delta,
 						  writer->next);
 	MemoryContextSwitchTo(old);
 	if (merged)
@@ -795,8 +874,9 @@ apply_locked_groups(GroupWriter *writer, PlannedStmt *plan, List *deltas, MvrKey
 
 /*
  * Apply a delta by groups.  "plan" is of mvr_delta_query_build_groups(); the
- * state has its hash index set.  Either a view is written, or "changes" are
- * handed out.  If others may write the view at the same time, "lock" is not
+ * state has its hash index set.  It may be the view itself, if that holds its
+ * state; then with the index over the keys.  Either a view is written, or
+ * "changes" are handed out.  If others may write the view at the same time, "lock" is not
  * NULL.  Returns false if the delta did not fit, or if there are too many groups
  * to lock.
  */
@@ -810,6 +890,10 @@ mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
 
 	writer->view = view;
 	writer->state = state;
+	writer->is_held = (view == state);
+	writer->found = writer->is_held ?
+		MakeSingleTupleTableSlot(writer->next->tts_tupleDescriptor, &TTSOpsVirtual) :
+		state->found;
 	if (view && !stage->is_scalar &&
 		mvr_heap_has_other_unique(view->rel, InvalidOid, find_key_outputs(stage)))
 		writer->later = tuplestore_begin_heap(false, false, work_mem);

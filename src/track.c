@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -36,6 +37,14 @@ PG_FUNCTION_INFO_V1(mvr_untrack);
  * Starting and ending
  * ----------
  */
+
+/* Fingerprint of all that the contents of the view and its states depend on */
+static int64
+hash_query(const MvrStage *stage)
+{
+	return (int64) hash_combine64(mvr_mutable_hash(stage->query, stage->reads_settings),
+								  mvr_analyze_hash(stage));
+}
 
 static int
 compare_uses(const ListCell *a, const ListCell *b)
@@ -230,7 +239,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	MvrTracked *tracked = palloc0(sizeof(MvrTracked));
 
 	tracked->view = RelationGetRelid(view);
-	tracked->query_hash = mvr_mutable_hash(stage->query, stage->reads_settings);
+	tracked->query_hash = hash_query(stage);
 	if (old)
 	{
 		tracked->states = old->states;
@@ -436,10 +445,10 @@ mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
 {
 	if (tracked == NULL)
 		return "tracking starts";
-	if (tracked->query_hash != mvr_mutable_hash(stage->query, stage->reads_settings))
+	if (tracked->query_hash != hash_query(stage))
 		return stage->reads_settings ?
-			"a view, function or setting that the query uses has changed" :
-			"a view or function that the query uses has been replaced";
+			"a view, function, constraint or setting that the query uses has changed" :
+			"a view, function or constraint that the query uses has changed";
 	if (list_length(tracked->sources) != list_length(stage->uses))
 		return "the base tables have changed";
 	foreach_ptr(MvrSource, source, tracked->sources)
