@@ -92,6 +92,9 @@ UPDATE t SET i = i + 1 WHERE id < 10;
 CALL steps();
 SELECT with_state();
 
+SELECT line FROM matview.explain('y_mean') line WHERE line ~ 'state table';
+SELECT line FROM matview.explain('n_mean') line WHERE line ~ 'state table';
+
 -- An index that goes: the view is recomputed, and then has a state table
 DROP INDEX y_count_k_idx;
 UPDATE t SET k = 4 WHERE id = 1;

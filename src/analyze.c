@@ -48,9 +48,11 @@ is_image_equal(Oid type, int32 typmod, Oid collation)
 	TypeCacheEntry *entry;
 	Oid			proc;
 
-	/* a declared scale is every value's scale */
+	/* a declared scale is every value's scale, and a declared length its length */
 	if (type == NUMERICOID)
 		return typmod >= (int32) VARHDRSZ;
+	if (type == BPCHAROID && typmod < (int32) VARHDRSZ)
+		return false;
 	entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
 	if (!OidIsValid(entry->btree_opf))
 		return false;

@@ -758,6 +758,18 @@ mvr_change_log_net(MvrDelta *delta)
 }
 
 /*
+ * To net costs a sort.  It is done for what several writers have written, and if
+ * many rows have undone the one before them, since then pairs may be left that
+ * have been parted.  That two rows look alike by chance is no reason.  (Who needs
+ * a delta without such pairs sees to that: mvr_change_log_net.)
+ */
+static bool
+is_worth_netting(const MvrDelta *delta, int nwriters)
+{
+	return nwriters > 1 || delta->nread - delta->nrows > delta->nread / 8;
+}
+
+/*
  * The changes of a base table that the active snapshot sees and the frontier
  * does not cover.
  *
@@ -780,7 +792,7 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
-		if (!*marked && (scan.nwriters > 1 || delta->nrows < delta->nread))
+		if (!*marked && is_worth_netting(delta, scan.nwriters))
 			net_rows(delta);
 		end_log_scan(&scan);
 	}

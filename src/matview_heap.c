@@ -309,7 +309,9 @@ is_key_index(Relation index)
 	{
 		Oid			type = index->rd_opcintype[i];
 
+		/* of char without a length, blanks at the end are neither here nor there */
 		if (form->indkey.values[i] <= 0 ||
+			(type == BPCHAROID && TupleDescAttr(RelationGetDescr(index), i)->atttypmod < 0) ||
 			!OidIsValid(get_opfamily_proc(index->rd_opfamily[i], type, type,
 										  BTEQUALIMAGE_PROC)) ||
 			!DatumGetBool(OidFunctionCall1Coll(get_opfamily_proc(index->rd_opfamily[i],
