@@ -580,6 +580,31 @@ mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row)
 	return OidIsValid(row->log);
 }
 
+/* The base tables that have a log and are read by no tracked view, by OID */
+List *
+mvr_catalog_list_unread(void)
+{
+	Relation	rel = open_registry("change_logs", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *bases = NIL;
+	List	   *unread = NIL;
+	ListCell   *lc;
+	bool		isnull;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		bases = lappend_oid(bases,
+							DatumGetObjectId(heap_getattr(tuple, LOGS_BASE,
+														  RelationGetDescr(rel), &isnull)));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(bases, list_oid_cmp);
+	foreach(lc, bases)
+		if (mvr_catalog_list_views(lfirst_oid(lc)) == NIL)
+			unread = lappend_oid(unread, lfirst_oid(lc));
+	return unread;
+}
+
 /* InvalidOid if the base table has none */
 Oid
 mvr_catalog_lookup_log(Oid base)

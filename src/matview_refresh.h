@@ -312,6 +312,7 @@ extern void mvr_catalog_touch_view(const MvrTracked *tracked);
 extern void mvr_catalog_delete_view(Oid view);
 extern List *mvr_catalog_list_views(Oid base);
 extern List *mvr_catalog_list_live(void);
+extern List *mvr_catalog_list_unread(void);
 extern Oid	mvr_catalog_lookup_log(Oid base);
 extern bool mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row);
 extern void mvr_catalog_store_log(Oid base, const MvrLogRow *row);
@@ -558,7 +559,7 @@ extern void mvr_capture_arm_live(Relation base, Oid log);
 extern bool mvr_capture_is_live(Relation base, Oid log);
 extern bool mvr_capture_sees_statements(Relation base);
 extern List *mvr_capture_list_members(Relation base);
-extern void mvr_capture_disarm(Oid base);
+extern bool mvr_capture_disarm(Oid base, bool wait);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,
 									Bitmapset *columns);
@@ -1005,7 +1006,8 @@ extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 extern bool mvr_track_is_armed(MvrStage *stage, MvrSource *source);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
-extern void mvr_track_end(Oid view);
+extern bool mvr_track_end(Oid view, bool wait);
+extern void mvr_track_sweep(void);
 extern void mvr_track_add_partition(Oid partition);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
 

@@ -675,6 +675,7 @@ mvr_policy_set(Oid view, const char *text)
 	replace_row(view, policy.kind == MVR_POLICY_OFF ? NULL : &row);
 	relation_close(rel, NoLock);
 	follow_policy(view, &policy, false);
+	mvr_track_sweep();
 }
 
 static void
