@@ -52,11 +52,13 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 
 #include "matview_refresh.h"
 
@@ -509,17 +511,45 @@ end_statement(void)
 	maintain_views(false);
 }
 
+/*
+ * A client's COMMIT is a statement, and statement_timeout holds for what we do in
+ * it.  Core has just switched the timer off, as there is no user's code to be
+ * run any more; where it is still on, the statement is a CALL, or the like.
+ */
+static bool
+start_timeout(void)
+{
+	if (MyBackendType != B_BACKEND || StatementTimeout <= 0 ||
+		get_timeout_active(STATEMENT_TIMEOUT))
+		return false;
+	enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+	return true;
+}
+
+/* An error switches it off anyway, where it is caught by core */
+static void
+end_timeout(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
 /* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
 {
+	bool		has_timeout;
+
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
 		!mvr_pending_is_any())
 		return;
+	has_timeout = start_timeout();
 	/* catalogs are written with some snapshot active */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	maintain_views(true);
 	PopActiveSnapshot();
+	if (has_timeout)
+		end_timeout();
 }
 
 /* Call it once, when the library is loaded */
