@@ -736,11 +736,12 @@ mvr_catalog_own_by_extension(Oid classid, Oid objid)
  * first change.
  */
 Oid
-mvr_catalog_create_table(const char *name, TupleDesc desc, Datum options, Oid about)
+mvr_catalog_create_table(const char *name, Oid tablespace, TupleDesc desc,
+						 Datum options, Oid about)
 {
 	Oid			relid;
 
-	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
+	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), tablespace,
 									 InvalidOid, InvalidOid, InvalidOid,
 									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
 									 desc, NIL, RELKIND_RELATION,

@@ -31,6 +31,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/tablespace.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -382,7 +383,7 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 	return result;
 }
 
-/* CREATE INDEX on columns or an expression, as the relation's owner */
+/* CREATE INDEX on columns or an expression, as the relation's owner, and where it is */
 static Oid
 create_index(Relation rel, const char *name, List *elems, bool skip_build)
 {
@@ -392,6 +393,8 @@ create_index(Relation rel, const char *name, List *elems, bool skip_build)
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
 	stmt->accessMethod = "btree";
+	stmt->tableSpace = get_tablespace_name(OidIsValid(rel->rd_rel->reltablespace) ?
+										   rel->rd_rel->reltablespace : MyDatabaseTableSpace);
 	stmt->indexParams = elems;
 	stmt->transformed = true;
 	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
@@ -512,7 +515,8 @@ build_state_options(void)
 
 /*
  * Create the state table of a stage of a view, without its indexes; the number
- * is 0 for the view's own stage.
+ * is 0 for the view's own stage.  It is where the view is, and if that is moved,
+ * from the next recomputation on.
  */
 Oid
 mvr_heap_create_state(Relation view, int number, TupleDesc desc)
@@ -520,8 +524,8 @@ mvr_heap_create_state(Relation view, int number, TupleDesc desc)
 	char	   *name = number == 0 ? psprintf("state_%u", RelationGetRelid(view)) :
 		psprintf("state_%u_%d", RelationGetRelid(view), number);
 
-	return mvr_catalog_create_table(name, desc, build_state_options(),
-									RelationGetRelid(view));
+	return mvr_catalog_create_table(name, view->rd_rel->reltablespace, desc,
+									build_state_options(), RelationGetRelid(view));
 }
 
 /* Can the keys of a state be indexed, all of them? */

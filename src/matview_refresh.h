@@ -323,7 +323,7 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   int64 changes, TimestampTz started);
 extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
-extern Oid	mvr_catalog_create_table(const char *name, TupleDesc desc,
+extern Oid	mvr_catalog_create_table(const char *name, Oid tablespace, TupleDesc desc,
 									 Datum options, Oid about);
 
 extern MvrFrontier mvr_frontier_here(void);
