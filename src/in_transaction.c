@@ -66,8 +66,12 @@
 #define LOCK_VIEW		2
 #define LOCK_BASE		3
 
-/* More changes than this lock the view, and no keys */
-#define MANY_CHANGES	100
+/*
+ * More changes than this lock the view, and no keys, by groups and by rows: it
+ * would be in vain to compute which they are.  By rows it is those that go.
+ */
+#define MANY_CHANGES	1000
+#define MANY_GONE		100
 
 static bool is_running = false;
 
@@ -272,6 +276,14 @@ has_xact_snapshot(const MvrKept *kept)
 	return IsolationUsesXactSnapshot() && kept->tracked->live == MVR_LIVE_STATEMENT;
 }
 
+static bool
+has_many_keys(const MvrKept *kept, const MvrDelta *delta)
+{
+	if (kept->stage->strategy == MVR_ROWS)
+		return delta->ngone > MANY_GONE;
+	return delta->nrows > MANY_CHANGES;
+}
+
 /*
  * Beside others.  False if there was too much to lock, or the view is not as it
  * was: then nothing has been written.  Sets the reason to recompute, if there is
@@ -285,7 +297,7 @@ apply_beside(MvrKept *kept, MvrApply *apply, List *deltas, char **reason)
 	List	   *locked;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
 
-	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
+	if (has_many_keys(kept, linitial(deltas)))
 		return false;
 	locked = lock_beside(kept, base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);

@@ -401,6 +401,7 @@ typedef struct MvrDelta
 	int64		nplaces;
 	int64		nrows;
 	int64		nread;			/* before they were netted */
+	int64		ngone;			/* what was pending: of them, those that went */
 	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
 
