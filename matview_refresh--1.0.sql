@@ -126,6 +126,11 @@ CREATE FUNCTION matview.next_due(view oid) RETURNS timestamptz
 COMMENT ON FUNCTION matview.next_due(oid) IS
 'when a materialized view is to be refreshed next; NULL when that depends on changes, or when it is paused or has no policy';
 
+CREATE FUNCTION matview.policy_name(view oid) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'mvr_policy_name';
+COMMENT ON FUNCTION matview.policy_name(oid) IS
+'internal: the name that a view has in matview.policies, whatever quote_all_identifiers says; NULL when it does not exist';
+
 -- ----------
 -- Capture (src/change_log.c, src/trigger.c)
 -- ----------
@@ -305,9 +310,8 @@ CREATE VIEW matview.views AS
            r.failures,
            CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN r.error END AS last_error
       FROM pg_catalog.pg_class c
-      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      LEFT JOIN matview.policies p ON p.view_name = pg_catalog.format('%I.%I', n.nspname, c.relname)
-      LEFT JOIN matview.policy_runs r ON r.view = c.oid
+      LEFT JOIN matview.policies p ON p.view_name = matview.policy_name(c.oid)
+      LEFT JOIN matview.policy_runs r ON r.view = c.oid AND p.policy NOT IN ('on_statement', 'on_commit')
       LEFT JOIN matview.tracked_views t ON t.view = c.oid
       LEFT JOIN LATERAL (SELECT r.finished, r.mode, r.reason
                            FROM matview.refresh_history r

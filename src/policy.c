@@ -6,7 +6,8 @@
  * refresh by a worker went.  They are apart because a worker must not wait for
  * a user's transaction, nor the other way round: users write only the first,
  * one after the other by a lock on the view's policy, and of a view's second
- * only the one worker that refreshes it.
+ * only the one worker that refreshes it.  What is left of it when no worker has
+ * the view any more is nobody's concern, and goes when one gets it again.
  *
  * (1) A dump has the first table, with a view's name beside its OID, which
  *	   means nothing where it is restored.  The "home" of a row says in which
@@ -54,6 +55,7 @@ PG_FUNCTION_INFO_V1(mvr_schedule_auto_refresh);
 PG_FUNCTION_INFO_V1(mvr_pause);
 PG_FUNCTION_INFO_V1(mvr_resume);
 PG_FUNCTION_INFO_V1(mvr_next_due);
+PG_FUNCTION_INFO_V1(mvr_policy_name);
 
 /* Columns, in the order of the installation script */
 enum
@@ -657,6 +659,25 @@ open_to_change(Oid view, const char *command)
 	return rel;
 }
 
+/*
+ * Is a view to be refreshed by workers that was not so far?  Then what was the
+ * matter in former times does not count.  A worker that still has it is let be.
+ */
+static void
+forget_runs(Oid view, const MvrPolicy *policy)
+{
+	MvrPolicy	before = {0};
+	Row			row;
+
+	if (policy->kind < MVR_POLICY_ON_CHANGE)
+		return;
+	if (lookup_row(view, &row) && parse_stored(row.text, &before) &&
+		before.kind >= MVR_POLICY_ON_CHANGE)
+		return;
+	if (ConditionalLockRelationOid(view, ShareUpdateExclusiveLock))
+		delete_run(view);
+}
+
 /* Set the policy of a view: that of SQL and of DDL */
 void
 mvr_policy_set(Oid view, const char *text)
@@ -668,6 +689,7 @@ mvr_policy_set(Oid view, const char *text)
 	parse_policy(text, &policy);
 	rel = open_to_change(view, "matview.set_auto_refresh()");
 	warn_if_nobody_does_it(&policy);
+	forget_runs(view, &policy);
 	row.view = view;
 	row.name = build_name(view);
 	row.text = policy.text;
@@ -870,4 +892,15 @@ mvr_next_due(PG_FUNCTION_ARGS)
 	if (due == 0 || TIMESTAMP_NOT_FINITE(due))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(due);
+}
+
+/* SQL: matview.policy_name(view oid) */
+Datum
+mvr_policy_name(PG_FUNCTION_ARGS)
+{
+	char	   *name = build_name(PG_GETARG_OID(0));
+
+	if (name == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(name));
 }
