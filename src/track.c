@@ -72,6 +72,18 @@ has_source(const MvrTracked *tracked, const MvrUse *use)
 	return false;
 }
 
+/* Has a view read it before, and so somebody had the right to track it? */
+static bool
+is_source(const MvrTracked *tracked, Oid base)
+{
+	foreach_ptr(MvrSource, source, tracked ? tracked->sources : NIL)
+	{
+		if (source->base == base)
+			return true;
+	}
+	return false;
+}
+
 /* Arm what live views need of a base table, if it is not */
 static void
 arm_live(Relation base, Oid log)
@@ -101,7 +113,8 @@ arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
 
-	check_trigger_right(base, userid);
+	if (!is_source(old, use->base))
+		check_trigger_right(base, userid);
 	if (live != MVR_LIVE_NOT && !has_source(old, use))
 		mvr_capture_lock(base);
 	source->base = use->base;
