@@ -546,6 +546,15 @@ has_strays(Oid log, List *members)
 	return false;
 }
 
+static void
+ensure_mark(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+
+	mvr_catalog_ensure_mark(rel);
+	table_close(rel, AccessShareLock);
+}
+
 /*
  * Bring the members to exactly the triggers wanted, and every other table to
  * none.  If they are so already, no lock is taken.
@@ -568,6 +577,7 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
+	ensure_mark(log);
 	/* a refresh of it that is running does not know the log yet */
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
 	{

@@ -32,6 +32,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
 #include "commands/extension.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -114,10 +115,49 @@ get_registry_oid(const char *name)
 	return relid;
 }
 
+static void
+mark_relation(Relation catalog, Oid relid, Oid about)
+{
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	if (!OidIsValid(((Form_pg_class) GETSTRUCT(tuple))->relrewrite))
+	{
+		((Form_pg_class) GETSTRUCT(tuple))->relrewrite = about;
+		CatalogTupleUpdate(catalog, &tuple->t_self, tuple);
+	}
+	heap_freetuple(tuple);
+}
+
+/*
+ * See that logical decoding passes over a table of ours that is about to be
+ * written, see mvr_catalog_create_table: pg_upgrade has not kept the mark.
+ */
+void
+mvr_catalog_ensure_mark(Relation rel)
+{
+	Relation	catalog;
+
+	if (OidIsValid(rel->rd_rel->relrewrite))
+		return;
+	LockRelationOid(RelationGetRelid(rel), ShareUpdateExclusiveLock);
+	catalog = table_open(RelationRelationId, RowExclusiveLock);
+	mark_relation(catalog, RelationGetRelid(rel), RelationGetRelid(rel));
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+		mark_relation(catalog, rel->rd_rel->reltoastrelid, RelationGetRelid(rel));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
 static Relation
 open_registry(const char *name, LOCKMODE lockmode)
 {
-	return table_open(get_registry_oid(name), lockmode);
+	Relation	rel = table_open(get_registry_oid(name), lockmode);
+
+	if (lockmode > AccessShareLock)
+		mvr_catalog_ensure_mark(rel);
+	return rel;
 }
 
 /* Scan a registry table by its leading index column, an oid */

@@ -107,6 +107,17 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/*
+ * Policies of another cluster, beside views that are live here already, are those
+ * of before pg_upgrade, which has not kept our triggers.
+ */
+static void
+adopt_policies(void)
+{
+	if (mvr_policy_adopt())
+		mvr_in_transaction_check(InvalidOid, false);
+}
+
 /* Event trigger on ddl_command_end of REFRESH MATERIALIZED VIEW */
 Datum
 mvr_note_command(PG_FUNCTION_ARGS)
@@ -128,7 +139,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 		mvr_catalog_store_view(tracked, false);
 		CommandCounterIncrement();
 	}
-	mvr_policy_adopt();
+	adopt_policies();
 	foreach(lc, relations)
 	{
 		mvr_policy_follow_refresh(lfirst_oid(lc));
@@ -142,7 +153,7 @@ Datum
 mvr_note_rename(PG_FUNCTION_ARGS)
 {
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
-	mvr_policy_adopt();
+	adopt_policies();
 	PG_RETURN_NULL();
 }
 

@@ -693,6 +693,16 @@ lock_unarmed(const MvrKept *kept)
 		lock_base(lfirst_oid(lc));
 }
 
+/* If a live view has a fault, see that it is recomputed */
+static void
+check_view(const MvrTracked *tracked)
+{
+	if (!has_fault(tracked->view))
+		return;
+	lock_unarmed(mvr_kept_lookup(tracked->view));
+	mark_live(tracked);
+}
+
 /*
  * A command has changed what queries give by other means than rows: about one
  * relation, one that is gone, or (InvalidOid) anything.  Live views that do not
@@ -709,10 +719,8 @@ mvr_in_transaction_check(Oid relid, bool is_gone)
 		mvr_kept_forget_all();
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (!is_concerned(tracked, relid, is_gone) || !has_fault(tracked->view))
-			continue;
-		lock_unarmed(mvr_kept_lookup(tracked->view));
-		mark_live(tracked);
+		if (is_concerned(tracked, relid, is_gone))
+			check_view(tracked);
 	}
 	if (mvr_pending_is_any())
 		maintain_views(false);
@@ -822,7 +830,7 @@ refresh_alone(Oid view)
 }
 
 /*
- * Make a view live, if it is not.  The first refresh, which may take long, is
+ * Make a view live, if it is not; if it is, see that its writers know.  The first refresh, which may take long, is
  * before writers are kept out; the second brings what has come meanwhile.  Of a
  * view that is live in the other way they are kept out first, since they wait for
  * the view with the base table locked.
@@ -834,7 +842,12 @@ mvr_in_transaction_start(Oid view, char live)
 	Relation	rel;
 	bool		reads_settings;
 
-	if (tracked && tracked->live != MVR_LIVE_NOT && tracked->live != live)
+	if (tracked && tracked->live == live)
+	{
+		check_view(tracked);
+		maintain_views(false);
+	}
+	else if (tracked && tracked->live != MVR_LIVE_NOT)
 		lock_bases(tracked);
 	rel = mvr_view_open(view, ExclusiveLock);
 	tracked = mvr_catalog_lookup_view(view);

@@ -60,6 +60,7 @@ begin_log(MvrHeap *heap)
 	if (!OidIsValid(base->row.log))
 		return;
 	log = table_open(base->row.log, RowExclusiveLock);
+	mvr_catalog_ensure_mark(log);
 	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
@@ -98,6 +99,8 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 
 	heap->context = CurrentMemoryContext;
 	heap->rel = table_open(relid, lockmode);
+	if (heap->rel->rd_rel->relkind == RELKIND_RELATION)
+		mvr_catalog_ensure_mark(heap->rel);
 	heap->estate = CreateExecutorState();
 	heap->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(heap->info, heap->rel, 0, NULL, 0);

@@ -322,6 +322,7 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   int64 updated, int64 deleted,
 									   int64 changes, TimestampTz started);
 extern void mvr_catalog_delete_history(Oid view);
+extern void mvr_catalog_ensure_mark(Relation rel);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
 extern Oid	mvr_catalog_create_table(const char *name, Oid tablespace, TupleDesc desc,
 									 Datum options, Oid about);
@@ -1004,6 +1005,7 @@ extern void mvr_heap_drop(Oid relid);
  */
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
+extern bool mvr_track_is_complete(const MvrTracked *tracked);
 extern bool mvr_track_is_armed(MvrStage *stage, MvrSource *source);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
@@ -1239,7 +1241,7 @@ typedef struct MvrPolicy
 
 extern void mvr_policy_set(Oid view, const char *text);
 extern List *mvr_policy_list(void);
-extern void mvr_policy_adopt(void);
+extern bool mvr_policy_adopt(void);
 extern void mvr_policy_follow_refresh(Oid view);
 extern void mvr_policy_forget(List *relations);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);

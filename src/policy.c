@@ -302,8 +302,12 @@ try_open(const char *name, LOCKMODE lockmode)
 {
 	Oid			schema = get_namespace_oid("matview", true);
 	Oid			relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	Relation	rel;
 
-	return OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
+	rel = OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
+	if (rel && lockmode > AccessShareLock)
+		mvr_catalog_ensure_mark(rel);
+	return rel;
 }
 
 static Relation
@@ -327,6 +331,7 @@ typedef struct Row
 	char	   *text;
 	bool		paused;
 	bool		is_stale;		/* OID or name are not as the view has them */
+	bool		is_foreign;		/* it was written elsewhere */
 } Row;
 
 /*
@@ -353,7 +358,7 @@ read_row(TupleDesc desc, HeapTuple tuple, Oid view)
 	if (!is_home)
 	{
 		row.view = lookup_name(row.name);
-		row.is_stale = OidIsValid(row.view);
+		row.is_stale = row.is_foreign = OidIsValid(row.view);
 		return row;
 	}
 	name = build_name(row.view);
@@ -464,9 +469,9 @@ mvr_policy_list(void)
 
 /*
  * Bring names and OIDs of rows up to date: adopt what a restore has brought,
- * and follow renames.
+ * and follow renames.  Returns whether there was anything to adopt.
  */
-void
+bool
 mvr_policy_adopt(void)
 {
 	Relation	rel = try_open("policies", AccessShareLock);
@@ -474,9 +479,10 @@ mvr_policy_adopt(void)
 	HeapTuple	tuple;
 	List	   *stale = NIL;
 	ListCell   *lc;
+	bool		is_foreign = false;
 
 	if (rel == NULL)
-		return;
+		return false;
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -484,6 +490,7 @@ mvr_policy_adopt(void)
 
 		if (row.is_stale)
 			stale = lappend_oid(stale, row.view);
+		is_foreign |= row.is_foreign;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -497,6 +504,7 @@ mvr_policy_adopt(void)
 		if (lookup_row(lfirst_oid(lc), &row) && row.is_stale)
 			replace_row(lfirst_oid(lc), &row);
 	}
+	return is_foreign;
 }
 
 /* ----------
@@ -659,9 +667,16 @@ open_to_change(Oid view, const char *command)
 	return rel;
 }
 
+static bool
+is_for_workers(const MvrPolicy *policy)
+{
+	return policy->kind >= MVR_POLICY_ON_CHANGE;
+}
+
 /*
- * Is a view to be refreshed by workers that was not so far?  Then what was the
- * matter in former times does not count.  A worker that still has it is let be.
+ * Is a view to be refreshed by workers that was not so far, or the other way
+ * round?  Then what was the matter in former times does not count.  A worker that
+ * still has it is let be.
  */
 static void
 forget_runs(Oid view, const MvrPolicy *policy)
@@ -669,10 +684,10 @@ forget_runs(Oid view, const MvrPolicy *policy)
 	MvrPolicy	before = {0};
 	Row			row;
 
-	if (policy->kind < MVR_POLICY_ON_CHANGE)
+	if (policy->kind == MVR_POLICY_OFF)
 		return;
 	if (lookup_row(view, &row) && parse_stored(row.text, &before) &&
-		before.kind >= MVR_POLICY_ON_CHANGE)
+		is_for_workers(&before) == is_for_workers(policy))
 		return;
 	if (ConditionalLockRelationOid(view, ShareUpdateExclusiveLock))
 		delete_run(view);

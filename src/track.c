@@ -501,6 +501,25 @@ mvr_track_is_armed(MvrStage *stage, MvrSource *source)
 	return shape != 0 && shape == source->shape;
 }
 
+/* Do the writers of all that a live view reads know of it? */
+bool
+mvr_track_is_complete(const MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base = try_table_open(source->base, AccessShareLock);
+		bool		is_armed = base && OidIsValid(source->log) &&
+			mvr_capture_shape(base, source->log, source->columns) == source->shape &&
+			mvr_capture_is_live(base, source->log);
+
+		if (base)
+			table_close(base, NoLock);
+		if (!is_armed)
+			return false;
+	}
+	return true;
+}
+
 /* Why the registered tracking does not fit the view any more, or NULL */
 char *
 mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
