@@ -104,7 +104,7 @@ GRANT SELECT ON matview.policies TO PUBLIC;
 CREATE FUNCTION matview.set_auto_refresh(view regclass, policy text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_set_auto_refresh';
 COMMENT ON FUNCTION matview.set_auto_refresh(regclass, text) IS
-'say when a materialized view is refreshed by itself: off, on_statement (when a statement that writes a base table returns), on_commit (before such a transaction commits), on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); on_statement and on_commit fill the view, wait for those who write its base tables, and raise 0A000 when it cannot be maintained incrementally, 25001 in a REPEATABLE READ transaction; raises 22004 for NULL, 22023 for anything else; errors otherwise as matview.refresh';
+'say when a materialized view is refreshed by itself: off, on_statement (when a statement that writes a base table returns), on_commit (before such a transaction commits), on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); on_statement and on_commit fill the view, or see that it is maintained if it has the policy, wait for those who write its base tables, and raise 0A000 when it cannot be maintained incrementally, 25001 in a REPEATABLE READ transaction; raises 22004 for NULL, 22023 for anything else; errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.schedule_auto_refresh(view regclass, every interval) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_schedule_auto_refresh';
@@ -125,6 +125,11 @@ CREATE FUNCTION matview.next_due(view oid) RETURNS timestamptz
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_next_due';
 COMMENT ON FUNCTION matview.next_due(oid) IS
 'when a materialized view is to be refreshed next; NULL when that depends on changes, or when it is paused or has no policy';
+
+CREATE FUNCTION matview.policy_name(view oid) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'mvr_policy_name';
+COMMENT ON FUNCTION matview.policy_name(oid) IS
+'internal: the name that a view has in matview.policies, whatever quote_all_identifiers says; NULL when it does not exist';
 
 -- ----------
 -- Capture (src/change_log.c, src/trigger.c)
@@ -305,9 +310,8 @@ CREATE VIEW matview.views AS
            r.failures,
            CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN r.error END AS last_error
       FROM pg_catalog.pg_class c
-      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      LEFT JOIN matview.policies p ON p.view_name = pg_catalog.format('%I.%I', n.nspname, c.relname)
-      LEFT JOIN matview.policy_runs r ON r.view = c.oid
+      LEFT JOIN matview.policies p ON p.view_name = matview.policy_name(c.oid)
+      LEFT JOIN matview.policy_runs r ON r.view = c.oid AND p.policy IS NOT NULL
       LEFT JOIN matview.tracked_views t ON t.view = c.oid
       LEFT JOIN LATERAL (SELECT r.finished, r.mode, r.reason
                            FROM matview.refresh_history r

@@ -144,6 +144,11 @@ SELECT CASE WHEN home LIKE '%/%' THEN view::regclass END AS view, view_name, pol
 TABLE policies;
 DELETE FROM matview.policies WHERE view_name = 'gone.gone';
 
+-- whatever is quoted in the session
+SET quote_all_identifiers = on;
+SELECT policy, paused FROM matview.views WHERE policy IS NOT NULL ORDER BY policy COLLATE "C";
+RESET quote_all_identifiers;
+
 -- untrack keeps it; drop takes it along
 SELECT matview.untrack('"V 2"');
 TABLE policies;

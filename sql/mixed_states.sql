@@ -31,6 +31,19 @@ TABLE joined ORDER BY id;
 UPDATE a SET k = 1 WHERE id = 2;
 CALL steps();
 
+-- The same at a COMMIT, which core with assertions expects no rollback in
+SELECT matview.set_auto_refresh('joined', 'on_commit');
+BEGIN;
+UPDATE a SET k = 2 WHERE id = 1;
+UPDATE b SET v = 4 WHERE k = 2;
+COMMIT;
+SELECT contents('joined');
+BEGIN;
+UPDATE a SET k = 1 WHERE id = 1;
+UPDATE b SET v = 0 WHERE k = 2;
+COMMIT;
+SELECT contents('joined');
+
 DROP SCHEMA mixed_states CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

@@ -215,6 +215,17 @@ SELECT contents('m');
 DROP TABLE pg_temp.t, change_logs;
 DROP VIEW tracked_views;
 
+-- The right to track is asked for once
+REVOKE TRIGGER ON t FROM regress_mvr_owner;
+CREATE TABLE above (LIKE t);
+ALTER TABLE t INHERIT above;
+SET ROLE regress_mvr_owner;
+SELECT mode FROM matview.refresh_incremental('m');
+RESET ROLE;
+INSERT INTO t VALUES (21, 21);
+SELECT done, contents FROM step('m');
+ALTER TABLE t NO INHERIT above;
+
 SELECT * FROM matview.dependencies ORDER BY view::text, depends_on::text;
 DROP SCHEMA rights CASCADE;
 SELECT * FROM leftovers();

@@ -131,6 +131,34 @@ is_data_error(int sqlerrcode)
 }
 
 /*
+ * At an explicit COMMIT, core asserts, nobody rolls back to the top level: it
+ * does not expect the state of a transaction that is about to be committed.  That
+ * is no harm, and deferred triggers do it too.  Where assertions are checked, we
+ * roll back to a level in between.
+ */
+static bool
+begin_level(void)
+{
+#ifdef USE_ASSERT_CHECKING
+	if (GetCurrentTransactionNestLevel() == 1)
+	{
+		BeginInternalSubTransaction(NULL);
+		return true;
+	}
+#endif
+	return false;
+}
+
+static void
+end_level(bool has_level, MemoryContext context, ResourceOwner owner)
+{
+	if (has_level)
+		ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+/*
  * Apply the deltas of base tables.  Returns NULL, or the reason why the view
  * must be recomputed; then what has been written does not matter.  With a lock
  * that is full nothing has been written, and the reason means nothing.
@@ -141,9 +169,11 @@ mvr_apply_deltas(MvrApply *apply, List *deltas)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	char	   *volatile reason = "the contents did not fit the changes";
+	bool		has_level;
 
 	if (!mvr_estimate_can_mix_states(apply->stage, deltas))
 		return apply_all(apply, deltas) ? NULL : reason;
+	has_level = begin_level();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
@@ -151,8 +181,7 @@ mvr_apply_deltas(MvrApply *apply, List *deltas)
 		if (apply_all(apply, deltas))
 			reason = NULL;
 		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		end_level(has_level, context, owner);
 	}
 	PG_CATCH();
 	{
@@ -162,8 +191,7 @@ mvr_apply_deltas(MvrApply *apply, List *deltas)
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		end_level(has_level, context, owner);
 		if (!is_data_error(error->sqlerrcode))
 			ReThrowError(error);
 		reason = psprintf("the changes could not be computed: %s", error->message);

@@ -33,7 +33,8 @@
  *
  * Locks: arming and disarming take ShareRowExclusiveLock on the members, as
  * CREATE TRIGGER does: it waits for running writers, so every later change is
- * captured and none half, but not for readers.
+ * captured and none half, but not for readers.  Whoever has a view locked for
+ * which those writers may wait disarms without waiting, or not now.
  */
 #include "postgres.h"
 
@@ -545,6 +546,15 @@ has_strays(Oid log, List *members)
 	return false;
 }
 
+static void
+ensure_mark(Oid log)
+{
+	Relation	rel = table_open(log, AccessShareLock);
+
+	mvr_catalog_ensure_mark(rel);
+	table_close(rel, AccessShareLock);
+}
+
 /*
  * Bring the members to exactly the triggers wanted, and every other table to
  * none.  If they are so already, no lock is taken.
@@ -567,6 +577,7 @@ mvr_capture_arm(Relation base, Oid log)
 	bool		by_row;
 	ListCell   *lc;
 
+	ensure_mark(log);
 	/* a refresh of it that is running does not know the log yet */
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
 	{
@@ -675,19 +686,46 @@ mvr_capture_list_members(Relation base)
 	return list_members(base, AccessShareLock);
 }
 
-/* Remove all triggers that write to a base table's log; it may be gone */
-void
-mvr_capture_disarm(Oid base)
+/*
+ * Lock the tables that triggers stand on, to remove those.  False, and nothing
+ * locked, if "wait" is false and somebody is in the way.
+ */
+static bool
+lock_found(List *list, bool wait)
+{
+	int			n = 0;
+
+	foreach_ptr(Found, found, list)
+	{
+		if (wait)
+			LockRelationOid(found->rel, ShareRowExclusiveLock);
+		else if (AfterTriggerPendingOnRel(found->rel) ||
+				 !ConditionalLockRelationOid(found->rel, ShareRowExclusiveLock))
+			break;
+		n++;
+	}
+	if (n == list_length(list))
+		return true;
+	while (n-- > 0)
+		UnlockRelationOid(((Found *) list_nth(list, n))->rel, ShareRowExclusiveLock);
+	return false;
+}
+
+/*
+ * Remove all triggers that write to a base table's log; it may be gone.  False,
+ * and nothing done, if "wait" is false and somebody writes a member.
+ */
+bool
+mvr_capture_disarm(Oid base, bool wait)
 {
 	Oid			log = mvr_catalog_lookup_log(base);
+	List	   *list = OidIsValid(log) ? list_found_anywhere(log) : NIL;
 
-	if (!OidIsValid(log))
-		return;
-	foreach_ptr(Found, found, list_found_anywhere(log))
-	{
-		LockRelationOid(found->rel, ShareRowExclusiveLock);
+	if (!lock_found(list, wait))
+		return false;
+	foreach_ptr(Found, found, list)
 		drop_trigger(found->oid, found->rel);
-	}
+	return true;
 }
 
 /* ----------

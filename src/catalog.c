@@ -32,6 +32,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/toasting.h"
 #include "commands/extension.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -114,10 +115,49 @@ get_registry_oid(const char *name)
 	return relid;
 }
 
+static void
+mark_relation(Relation catalog, Oid relid, Oid about)
+{
+	HeapTuple	tuple = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(relid));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	if (!OidIsValid(((Form_pg_class) GETSTRUCT(tuple))->relrewrite))
+	{
+		((Form_pg_class) GETSTRUCT(tuple))->relrewrite = about;
+		CatalogTupleUpdate(catalog, &tuple->t_self, tuple);
+	}
+	heap_freetuple(tuple);
+}
+
+/*
+ * See that logical decoding passes over a table of ours that is about to be
+ * written, see mvr_catalog_create_table: pg_upgrade has not kept the mark.
+ */
+void
+mvr_catalog_ensure_mark(Relation rel)
+{
+	Relation	catalog;
+
+	if (OidIsValid(rel->rd_rel->relrewrite))
+		return;
+	LockRelationOid(RelationGetRelid(rel), ShareUpdateExclusiveLock);
+	catalog = table_open(RelationRelationId, RowExclusiveLock);
+	mark_relation(catalog, RelationGetRelid(rel), RelationGetRelid(rel));
+	if (OidIsValid(rel->rd_rel->reltoastrelid))
+		mark_relation(catalog, rel->rd_rel->reltoastrelid, RelationGetRelid(rel));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
 static Relation
 open_registry(const char *name, LOCKMODE lockmode)
 {
-	return table_open(get_registry_oid(name), lockmode);
+	Relation	rel = table_open(get_registry_oid(name), lockmode);
+
+	if (lockmode > AccessShareLock)
+		mvr_catalog_ensure_mark(rel);
+	return rel;
 }
 
 /* Scan a registry table by its leading index column, an oid */
@@ -580,6 +620,31 @@ mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row)
 	return OidIsValid(row->log);
 }
 
+/* The base tables that have a log and are read by no tracked view, by OID */
+List *
+mvr_catalog_list_unread(void)
+{
+	Relation	rel = open_registry("change_logs", AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+	List	   *bases = NIL;
+	List	   *unread = NIL;
+	ListCell   *lc;
+	bool		isnull;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		bases = lappend_oid(bases,
+							DatumGetObjectId(heap_getattr(tuple, LOGS_BASE,
+														  RelationGetDescr(rel), &isnull)));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	list_sort(bases, list_oid_cmp);
+	foreach(lc, bases)
+		if (mvr_catalog_list_views(lfirst_oid(lc)) == NIL)
+			unread = lappend_oid(unread, lfirst_oid(lc));
+	return unread;
+}
+
 /* InvalidOid if the base table has none */
 Oid
 mvr_catalog_lookup_log(Oid base)
@@ -711,11 +776,12 @@ mvr_catalog_own_by_extension(Oid classid, Oid objid)
  * first change.
  */
 Oid
-mvr_catalog_create_table(const char *name, TupleDesc desc, Datum options, Oid about)
+mvr_catalog_create_table(const char *name, Oid tablespace, TupleDesc desc,
+						 Datum options, Oid about)
 {
 	Oid			relid;
 
-	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), InvalidOid,
+	relid = heap_create_with_catalog(name, mvr_catalog_get_namespace(), tablespace,
 									 InvalidOid, InvalidOid, InvalidOid,
 									 mvr_catalog_get_owner(), HEAP_TABLE_AM_OID,
 									 desc, NIL, RELKIND_RELATION,

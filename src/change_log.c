@@ -28,7 +28,9 @@
  * it.  No tracked view can miss it: the type of a column that a view reads
  * cannot change.
  *
- * Logical decoding passes over log rows.
+ * Logical decoding passes over log rows.  The log is in the database's own
+ * tablespace: it would not follow the base table to another one, and be in the
+ * way of a DROP TABLESPACE.
  *
  * Locks: append and read never block each other, nor does trimming.  Creating
  * a log or adding a column waits for the writers of the base table.  Trimming
@@ -205,7 +207,7 @@ create_log(Relation base, Bitmapset *columns, bool is_logged)
 	Oid			log;
 
 	delete_orphan(name);
-	log = mvr_catalog_create_table(name, build_log_desc(base, columns),
+	log = mvr_catalog_create_table(name, InvalidOid, build_log_desc(base, columns),
 								   build_log_options(), RelationGetRelid(base));
 	row.log = log;
 	mvr_catalog_store_log(RelationGetRelid(base), &row);

@@ -10,7 +10,8 @@
  * pg_dump and DROP EXTENSION.  So they cannot depend on a view or base table
  * as well, or dropping that would want to drop the extension: they are dropped
  * here, when the view is gone or with the last view that reads them.  Triggers
- * go with their tables.
+ * go with their tables.  Who drops a view waits for no writer of what it reads:
+ * those who maintain the view wait for him.
  *
  * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
  * relfilenode, which the next refresh would notice.  With CONCURRENTLY it
@@ -87,6 +88,7 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 {
 	List	   *relations;
 	ListCell   *lc;
+	bool		is_ended = false;
 
 	check_called_as_event_trigger(fcinfo, "matview.forget_dropped()");
 	relations = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
@@ -94,13 +96,26 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 									 " AND objsubid OPERATOR(pg_catalog.=) 0");
 	foreach(lc, relations)
 	{
-		mvr_track_end(lfirst_oid(lc));
+		is_ended |= mvr_track_end(lfirst_oid(lc), false);
 		mvr_catalog_delete_history(lfirst_oid(lc));
 	}
 	foreach(lc, relations)
 		mvr_change_log_drop(lfirst_oid(lc));
 	mvr_policy_forget(relations);
+	if (is_ended)
+		mvr_track_sweep();
 	PG_RETURN_NULL();
+}
+
+/*
+ * Policies of another cluster, beside views that are live here already, are those
+ * of before pg_upgrade, which has not kept our triggers.
+ */
+static void
+adopt_policies(void)
+{
+	if (mvr_policy_adopt())
+		mvr_in_transaction_check(InvalidOid, false);
 }
 
 /* Event trigger on ddl_command_end of REFRESH MATERIALIZED VIEW */
@@ -124,7 +139,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 		mvr_catalog_store_view(tracked, false);
 		CommandCounterIncrement();
 	}
-	mvr_policy_adopt();
+	adopt_policies();
 	foreach(lc, relations)
 	{
 		mvr_policy_follow_refresh(lfirst_oid(lc));
@@ -138,7 +153,7 @@ Datum
 mvr_note_rename(PG_FUNCTION_ARGS)
 {
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
-	mvr_policy_adopt();
+	adopt_policies();
 	PG_RETURN_NULL();
 }
 

@@ -52,11 +52,13 @@
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timeout.h"
 
 #include "matview_refresh.h"
 
@@ -64,8 +66,12 @@
 #define LOCK_VIEW		2
 #define LOCK_BASE		3
 
-/* More changes than this lock the view, and no keys */
-#define MANY_CHANGES	100
+/*
+ * More changes than this lock the view, and no keys, by groups and by rows: it
+ * would be in vain to compute which they are.  By rows it is those that go.
+ */
+#define MANY_CHANGES	1000
+#define MANY_GONE		100
 
 static bool is_running = false;
 
@@ -270,6 +276,14 @@ has_xact_snapshot(const MvrKept *kept)
 	return IsolationUsesXactSnapshot() && kept->tracked->live == MVR_LIVE_STATEMENT;
 }
 
+static bool
+has_many_keys(const MvrKept *kept, const MvrDelta *delta)
+{
+	if (kept->stage->strategy == MVR_ROWS)
+		return delta->ngone > MANY_GONE;
+	return delta->nrows > MANY_CHANGES;
+}
+
 /*
  * Beside others.  False if there was too much to lock, or the view is not as it
  * was: then nothing has been written.  Sets the reason to recompute, if there is
@@ -283,7 +297,7 @@ apply_beside(MvrKept *kept, MvrApply *apply, List *deltas, char **reason)
 	List	   *locked;
 	bool		is_latest = kept->tracked->live == MVR_LIVE_COMMIT;
 
-	if (((MvrDelta *) linitial(deltas))->nrows > MANY_CHANGES)
+	if (has_many_keys(kept, linitial(deltas)))
 		return false;
 	locked = lock_beside(kept, base);
 	mvr_key_lock_begin(&lock, kept->view, is_latest);
@@ -509,17 +523,45 @@ end_statement(void)
 	maintain_views(false);
 }
 
+/*
+ * A client's COMMIT is a statement, and statement_timeout holds for what we do in
+ * it.  Core has just switched the timer off, as there is no user's code to be
+ * run any more; where it is still on, the statement is a CALL, or the like.
+ */
+static bool
+start_timeout(void)
+{
+	if (MyBackendType != B_BACKEND || StatementTimeout <= 0 ||
+		get_timeout_active(STATEMENT_TIMEOUT))
+		return false;
+	enable_timeout_after(STATEMENT_TIMEOUT, StatementTimeout);
+	return true;
+}
+
+/* An error switches it off anyway, where it is caught by core */
+static void
+end_timeout(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	disable_timeout(STATEMENT_TIMEOUT, false);
+}
+
 /* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
 {
+	bool		has_timeout;
+
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
 		!mvr_pending_is_any())
 		return;
+	has_timeout = start_timeout();
 	/* catalogs are written with some snapshot active */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	maintain_views(true);
 	PopActiveSnapshot();
+	if (has_timeout)
+		end_timeout();
 }
 
 /* Call it once, when the library is loaded */
@@ -651,6 +693,16 @@ lock_unarmed(const MvrKept *kept)
 		lock_base(lfirst_oid(lc));
 }
 
+/* If a live view has a fault, see that it is recomputed */
+static void
+check_view(const MvrTracked *tracked)
+{
+	if (!has_fault(tracked->view))
+		return;
+	lock_unarmed(mvr_kept_lookup(tracked->view));
+	mark_live(tracked);
+}
+
 /*
  * A command has changed what queries give by other means than rows: about one
  * relation, one that is gone, or (InvalidOid) anything.  Live views that do not
@@ -667,10 +719,8 @@ mvr_in_transaction_check(Oid relid, bool is_gone)
 		mvr_kept_forget_all();
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
-		if (!is_concerned(tracked, relid, is_gone) || !has_fault(tracked->view))
-			continue;
-		lock_unarmed(mvr_kept_lookup(tracked->view));
-		mark_live(tracked);
+		if (is_concerned(tracked, relid, is_gone))
+			check_view(tracked);
 	}
 	if (mvr_pending_is_any())
 		maintain_views(false);
@@ -780,7 +830,7 @@ refresh_alone(Oid view)
 }
 
 /*
- * Make a view live, if it is not.  The first refresh, which may take long, is
+ * Make a view live, if it is not; if it is, see that its writers know.  The first refresh, which may take long, is
  * before writers are kept out; the second brings what has come meanwhile.  Of a
  * view that is live in the other way they are kept out first, since they wait for
  * the view with the base table locked.
@@ -792,7 +842,12 @@ mvr_in_transaction_start(Oid view, char live)
 	Relation	rel;
 	bool		reads_settings;
 
-	if (tracked && tracked->live != MVR_LIVE_NOT && tracked->live != live)
+	if (tracked && tracked->live == live)
+	{
+		check_view(tracked);
+		maintain_views(false);
+	}
+	else if (tracked && tracked->live != MVR_LIVE_NOT)
 		lock_bases(tracked);
 	rel = mvr_view_open(view, ExclusiveLock);
 	tracked = mvr_catalog_lookup_view(view);

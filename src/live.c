@@ -6,7 +6,8 @@
  * one row must not read the registry.  Whoever changes the registry invalidates
  * the relcache entry of the base table, under a lock that keeps writers out
  * (mvr_catalog_store_log, mvr_catalog_store_view), so a writer who has locked
- * the table knows.
+ * the table knows.  Without that lock things only end: a view is dropped, a log
+ * not written to any more.  Who does not know yet does what is of no use.
  *
  * A live view is computed with the settings, such as TimeZone, that were in force
  * when it became one, whoever writes its base tables.

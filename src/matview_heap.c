@@ -31,6 +31,7 @@
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "commands/extension.h"
+#include "commands/tablespace.h"
 #include "commands/vacuum.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -59,6 +60,7 @@ begin_log(MvrHeap *heap)
 	if (!OidIsValid(base->row.log))
 		return;
 	log = table_open(base->row.log, RowExclusiveLock);
+	mvr_catalog_ensure_mark(log);
 	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
@@ -97,6 +99,8 @@ mvr_heap_open(Oid relid, LOCKMODE lockmode)
 
 	heap->context = CurrentMemoryContext;
 	heap->rel = table_open(relid, lockmode);
+	if (heap->rel->rd_rel->relkind == RELKIND_RELATION)
+		mvr_catalog_ensure_mark(heap->rel);
 	heap->estate = CreateExecutorState();
 	heap->info = makeNode(ResultRelInfo);
 	InitResultRelInfo(heap->info, heap->rel, 0, NULL, 0);
@@ -398,7 +402,7 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 	return result;
 }
 
-/* CREATE INDEX on columns or an expression, as the relation's owner */
+/* CREATE INDEX on columns or an expression, as the relation's owner, and where it is */
 static Oid
 create_index(Relation rel, const char *name, List *elems, bool skip_build)
 {
@@ -408,6 +412,8 @@ create_index(Relation rel, const char *name, List *elems, bool skip_build)
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
 	stmt->accessMethod = "btree";
+	stmt->tableSpace = get_tablespace_name(OidIsValid(rel->rd_rel->reltablespace) ?
+										   rel->rd_rel->reltablespace : MyDatabaseTableSpace);
 	stmt->indexParams = elems;
 	stmt->transformed = true;
 	return mvr_compat_define_index(RelationGetRelid(rel), stmt, skip_build).objectId;
@@ -528,7 +534,8 @@ build_state_options(void)
 
 /*
  * Create the state table of a stage of a view, without its indexes; the number
- * is 0 for the view's own stage.
+ * is 0 for the view's own stage.  It is where the view is, and if that is moved,
+ * from the next recomputation on.
  */
 Oid
 mvr_heap_create_state(Relation view, int number, TupleDesc desc)
@@ -536,8 +543,8 @@ mvr_heap_create_state(Relation view, int number, TupleDesc desc)
 	char	   *name = number == 0 ? psprintf("state_%u", RelationGetRelid(view)) :
 		psprintf("state_%u_%d", RelationGetRelid(view), number);
 
-	return mvr_catalog_create_table(name, desc, build_state_options(),
-									RelationGetRelid(view));
+	return mvr_catalog_create_table(name, view->rd_rel->reltablespace, desc,
+									build_state_options(), RelationGetRelid(view));
 }
 
 /* Can the keys of a state be indexed, all of them? */

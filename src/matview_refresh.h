@@ -312,6 +312,7 @@ extern void mvr_catalog_touch_view(const MvrTracked *tracked);
 extern void mvr_catalog_delete_view(Oid view);
 extern List *mvr_catalog_list_views(Oid base);
 extern List *mvr_catalog_list_live(void);
+extern List *mvr_catalog_list_unread(void);
 extern Oid	mvr_catalog_lookup_log(Oid base);
 extern bool mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row);
 extern void mvr_catalog_store_log(Oid base, const MvrLogRow *row);
@@ -321,8 +322,9 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   int64 updated, int64 deleted,
 									   int64 changes, TimestampTz started);
 extern void mvr_catalog_delete_history(Oid view);
+extern void mvr_catalog_ensure_mark(Relation rel);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);
-extern Oid	mvr_catalog_create_table(const char *name, TupleDesc desc,
+extern Oid	mvr_catalog_create_table(const char *name, Oid tablespace, TupleDesc desc,
 									 Datum options, Oid about);
 
 extern MvrFrontier mvr_frontier_here(void);
@@ -400,6 +402,7 @@ typedef struct MvrDelta
 	int64		nplaces;
 	int64		nrows;
 	int64		nread;			/* before they were netted */
+	int64		ngone;			/* what was pending: of them, those that went */
 	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
 
@@ -558,7 +561,7 @@ extern void mvr_capture_arm_live(Relation base, Oid log);
 extern bool mvr_capture_is_live(Relation base, Oid log);
 extern bool mvr_capture_sees_statements(Relation base);
 extern List *mvr_capture_list_members(Relation base);
-extern void mvr_capture_disarm(Oid base);
+extern bool mvr_capture_disarm(Oid base, bool wait);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,
 									Bitmapset *columns);
@@ -1009,10 +1012,12 @@ extern void mvr_heap_drop(Oid relid);
  */
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
+extern bool mvr_track_is_complete(const MvrTracked *tracked);
 extern bool mvr_track_is_armed(MvrStage *stage, MvrSource *source);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);
 extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings);
-extern void mvr_track_end(Oid view);
+extern bool mvr_track_end(Oid view, bool wait);
+extern void mvr_track_sweep(void);
 extern void mvr_track_add_partition(Oid partition);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
 
@@ -1247,7 +1252,7 @@ typedef struct MvrPolicy
 
 extern void mvr_policy_set(Oid view, const char *text);
 extern List *mvr_policy_list(void);
-extern void mvr_policy_adopt(void);
+extern bool mvr_policy_adopt(void);
 extern void mvr_policy_follow_refresh(Oid view);
 extern void mvr_policy_forget(List *relations);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);

@@ -44,6 +44,7 @@ struct MvrPending
 	TupleDesc	desc;
 	AttrNumber *map;			/* per column but the last, column of the log */
 	int64		nrows;
+	int64		ngone;			/* of them, those that went */
 	CommandId	cid;			/* of the first row */
 	bool		needs_net;		/* rows may undo each other */
 	Datum	   *values;			/* room for one */
@@ -337,6 +338,8 @@ mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
 	pending->values[nrow] = Int32GetDatum(weight);
 	tuplestore_putvalues(pending->rows, pending->desc, pending->values, pending->nulls);
 	pending->nrows++;
+	if (weight < 0)
+		pending->ngone++;
 	if (pending->cid == InvalidCommandId)
 		pending->cid = cid;
 	else if (pending->cid != cid)
@@ -478,6 +481,7 @@ take(Oid view, Oid base, MvrDelta *delta)
 			if (pending->desc->natts != delta->desc->natts)
 				elog(ERROR, "pending changes of relation %u have other columns", base);
 			needs_net |= pending->needs_net || delta->nrows > 0;
+			delta->ngone += pending->ngone;
 			if (delta->nrows == 0 && pending->level == level)
 				move_rows(pending, delta);
 			else

@@ -6,7 +6,8 @@
  * refresh by a worker went.  They are apart because a worker must not wait for
  * a user's transaction, nor the other way round: users write only the first,
  * one after the other by a lock on the view's policy, and of a view's second
- * only the one worker that refreshes it.
+ * only the one worker that refreshes it.  What is left of it when no worker has
+ * the view any more is nobody's concern, and goes when one gets it again.
  *
  * (1) A dump has the first table, with a view's name beside its OID, which
  *	   means nothing where it is restored.  The "home" of a row says in which
@@ -54,6 +55,7 @@ PG_FUNCTION_INFO_V1(mvr_schedule_auto_refresh);
 PG_FUNCTION_INFO_V1(mvr_pause);
 PG_FUNCTION_INFO_V1(mvr_resume);
 PG_FUNCTION_INFO_V1(mvr_next_due);
+PG_FUNCTION_INFO_V1(mvr_policy_name);
 
 /* Columns, in the order of the installation script */
 enum
@@ -300,8 +302,12 @@ try_open(const char *name, LOCKMODE lockmode)
 {
 	Oid			schema = get_namespace_oid("matview", true);
 	Oid			relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	Relation	rel;
 
-	return OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
+	rel = OidIsValid(relid) ? try_relation_open(relid, lockmode) : NULL;
+	if (rel && lockmode > AccessShareLock)
+		mvr_catalog_ensure_mark(rel);
+	return rel;
 }
 
 static Relation
@@ -325,6 +331,7 @@ typedef struct Row
 	char	   *text;
 	bool		paused;
 	bool		is_stale;		/* OID or name are not as the view has them */
+	bool		is_foreign;		/* it was written elsewhere */
 } Row;
 
 /*
@@ -351,7 +358,7 @@ read_row(TupleDesc desc, HeapTuple tuple, Oid view)
 	if (!is_home)
 	{
 		row.view = lookup_name(row.name);
-		row.is_stale = OidIsValid(row.view);
+		row.is_stale = row.is_foreign = OidIsValid(row.view);
 		return row;
 	}
 	name = build_name(row.view);
@@ -462,9 +469,9 @@ mvr_policy_list(void)
 
 /*
  * Bring names and OIDs of rows up to date: adopt what a restore has brought,
- * and follow renames.
+ * and follow renames.  Returns whether there was anything to adopt.
  */
-void
+bool
 mvr_policy_adopt(void)
 {
 	Relation	rel = try_open("policies", AccessShareLock);
@@ -472,9 +479,10 @@ mvr_policy_adopt(void)
 	HeapTuple	tuple;
 	List	   *stale = NIL;
 	ListCell   *lc;
+	bool		is_foreign = false;
 
 	if (rel == NULL)
-		return;
+		return false;
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -482,6 +490,7 @@ mvr_policy_adopt(void)
 
 		if (row.is_stale)
 			stale = lappend_oid(stale, row.view);
+		is_foreign |= row.is_foreign;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -495,6 +504,7 @@ mvr_policy_adopt(void)
 		if (lookup_row(lfirst_oid(lc), &row) && row.is_stale)
 			replace_row(lfirst_oid(lc), &row);
 	}
+	return is_foreign;
 }
 
 /* ----------
@@ -657,6 +667,32 @@ open_to_change(Oid view, const char *command)
 	return rel;
 }
 
+static bool
+is_for_workers(const MvrPolicy *policy)
+{
+	return policy->kind >= MVR_POLICY_ON_CHANGE;
+}
+
+/*
+ * Is a view to be refreshed by workers that was not so far, or the other way
+ * round?  Then what was the matter in former times does not count.  A worker that
+ * still has it is let be.
+ */
+static void
+forget_runs(Oid view, const MvrPolicy *policy)
+{
+	MvrPolicy	before = {0};
+	Row			row;
+
+	if (policy->kind == MVR_POLICY_OFF)
+		return;
+	if (lookup_row(view, &row) && parse_stored(row.text, &before) &&
+		is_for_workers(&before) == is_for_workers(policy))
+		return;
+	if (ConditionalLockRelationOid(view, ShareUpdateExclusiveLock))
+		delete_run(view);
+}
+
 /* Set the policy of a view: that of SQL and of DDL */
 void
 mvr_policy_set(Oid view, const char *text)
@@ -668,6 +704,7 @@ mvr_policy_set(Oid view, const char *text)
 	parse_policy(text, &policy);
 	rel = open_to_change(view, "matview.set_auto_refresh()");
 	warn_if_nobody_does_it(&policy);
+	forget_runs(view, &policy);
 	row.view = view;
 	row.name = build_name(view);
 	row.text = policy.text;
@@ -675,6 +712,7 @@ mvr_policy_set(Oid view, const char *text)
 	replace_row(view, policy.kind == MVR_POLICY_OFF ? NULL : &row);
 	relation_close(rel, NoLock);
 	follow_policy(view, &policy, false);
+	mvr_track_sweep();
 }
 
 static void
@@ -869,4 +907,15 @@ mvr_next_due(PG_FUNCTION_ARGS)
 	if (due == 0 || TIMESTAMP_NOT_FINITE(due))
 		PG_RETURN_NULL();
 	PG_RETURN_TIMESTAMPTZ(due);
+}
+
+/* SQL: matview.policy_name(view oid) */
+Datum
+mvr_policy_name(PG_FUNCTION_ARGS)
+{
+	char	   *name = build_name(PG_GETARG_OID(0));
+
+	if (name == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(name));
 }

@@ -60,6 +60,7 @@
 #include "catalog/pg_index.h"
 #include "commands/tablecmds.h"
 #include "pgstat.h"
+#include "portability/instr_time.h"
 #include "storage/bufmgr.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
@@ -73,7 +74,6 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "matview_refresh.h"
@@ -545,6 +545,17 @@ nap(long ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
+/* By a clock that nobody puts forward or back */
+static double
+get_ms_since(instr_time start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
 /*
  * lock_for_swap -- get AccessExclusiveLock on the view and what lives by it
  *
@@ -565,8 +576,7 @@ static bool
 lock_for_swap(MvrRebuild *rebuild, bool wait)
 {
 	List	   *targets = list_targets(rebuild);
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													   mvr_swap_timeout);
+	instr_time	start;
 	VirtualTransactionId *before = NULL;
 	long		pause = FIRST_NAP_MS;
 	LOCKTAG		tag;
@@ -579,6 +589,7 @@ lock_for_swap(MvrRebuild *rebuild, bool wait)
 		return lock_row(linitial_oid(targets), LockWaitBlock);
 	}
 
+	INSTR_TIME_SET_CURRENT(start);
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, RelationGetRelid(rebuild->view));
 	while (!try_targets(targets))
 	{
@@ -589,7 +600,7 @@ lock_for_swap(MvrRebuild *rebuild, bool wait)
 			 (before && !has_lasting_holder(before, now))) &&
 			queue_for_targets(targets))
 			return true;
-		if (GetCurrentTimestamp() >= deadline)
+		if (get_ms_since(start) >= mvr_swap_timeout)
 			return false;
 		if (before)
 			pfree(before);

@@ -9,6 +9,8 @@
  *	an interval		that long after the last refresh has begun
  *	cron			when the line says
  *	failing			when the delay after the last failure is over
+ *	live			once, when we begin, to see that its writers know of it:
+ *					pg_upgrade does not keep our triggers
  *
  * Then it sleeps until the next of these times, or until a commit tells of a
  * change (wake.c).  It reads the registry when it is told that policies have
@@ -67,6 +69,7 @@ typedef struct View
 	bool		is_tracked;
 	bool		is_dirty;
 	bool		must_load;		/* what it reads may be different now */
+	bool		must_check;		/* live, and perhaps its writers do not know */
 	MvrRun		run;			/* the last one that has ended */
 	TimestampTz due;			/* DT_NOEND: not before something happens */
 	int			nreads;
@@ -130,7 +133,7 @@ get_regular_due(const View *view, TimestampTz now)
 			return mvr_cron_next(&view->policy.cron,
 								 view->run.started ? view->run.started : now);
 		default:
-			return never;
+			return view->must_check ? now : never;
 	}
 }
 
@@ -348,6 +351,7 @@ enter_view(const MvrPolicy *policy)
 		memset(view, 0, sizeof(*view));
 		view->view = policy->view;
 		view->is_dirty = view->must_load = true;
+		view->must_check = policy->kind == MVR_POLICY_ON_STATEMENT || policy->kind == MVR_POLICY_ON_COMMIT;
 		mvr_policy_lookup_run(view->view, &view->run);
 	}
 	/* who sets a policy, or resumes, wants to see something happen */
@@ -371,7 +375,7 @@ forget_view(View *view)
 static void
 list_policies(TimestampTz now)
 {
-	mvr_policy_adopt();
+	(void) mvr_policy_adopt();
 	CommandCounterIncrement();
 	foreach_view(view)
 		view->is_listed = false;
@@ -519,6 +523,8 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 		must_list = true;
 	if (result->run.failures > 0)
 		view->is_dirty = true;
+	else
+		view->must_check = false;
 	if (result->is_rewritten)
 		view->must_load = true;
 	set_due(view, now);

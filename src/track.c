@@ -24,7 +24,9 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -79,6 +81,18 @@ has_source(const MvrTracked *tracked, const MvrUse *use)
 	return false;
 }
 
+/* Has a view read it before, and so somebody had the right to track it? */
+static bool
+is_source(const MvrTracked *tracked, Oid base)
+{
+	foreach_ptr(MvrSource, source, tracked ? tracked->sources : NIL)
+	{
+		if (source->base == base)
+			return true;
+	}
+	return false;
+}
+
 /* Arm what live views need of a base table, if it is not */
 static void
 arm_live(Relation base, Oid log)
@@ -108,7 +122,8 @@ arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
 
-	check_trigger_right(base, userid);
+	if (!is_source(old, use->base))
+		check_trigger_right(base, userid);
 	if (live != MVR_LIVE_NOT && !has_source(old, use))
 		mvr_capture_lock(base);
 	source->base = use->base;
@@ -154,7 +169,7 @@ find_readers(Oid base, bool *has_live, bool *has_other)
 }
 
 /*
- * Stop to write the log of a base table if only live views read it: nobody
+ * Stop to write the log of a base table if none but live views read it: nobody
  * would trim it.  Nobody who is about to need it can be there, for he would have
  * the lock on the log.
  */
@@ -172,12 +187,13 @@ stop_log(Oid base)
 		!ConditionalLockRelationOid(row.log, ShareUpdateExclusiveLock))
 		return;
 	find_readers(base, &has_live, &has_other);
-	if (has_other || !has_live)
+	if (has_other)
 		return;
 	row.is_logged = false;
 	mvr_catalog_store_log(base, &row);
 	CommandCounterIncrement();
-	mvr_change_log_trim(base);
+	if (has_live)
+		mvr_change_log_trim(base);
 }
 
 /*
@@ -190,20 +206,70 @@ lock_uses(Oid base)
 	LockDatabaseObject(RelationRelationId, base, 0, AccessExclusiveLock);
 }
 
-/* Stop capturing base tables that no tracked view reads any more */
+static bool
+try_lock_uses(Oid base)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, base, 0);
+	if (LockAcquire(&tag, AccessExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+/*
+ * Stop capturing base tables that no tracked view reads any more.
+ *
+ * That waits for those who are writing them.  They may wait for the view that
+ * the caller has locked, so unless told to "wait" we leave capture as it is if
+ * there are any: triggers that have nothing to do, until mvr_track_sweep.
+ */
 static void
-release_sources(List *sources)
+release_sources(List *sources, bool wait)
 {
 	foreach_ptr(MvrSource, source, sources)
 	{
 		lock_uses(source->base);
-		if (mvr_catalog_list_views(source->base) != NIL)
+		if (mvr_catalog_list_views(source->base) != NIL ||
+			!mvr_capture_disarm(source->base, wait))
 		{
 			stop_log(source->base);
 			continue;
 		}
-		mvr_capture_disarm(source->base);
 		mvr_change_log_drop(source->base);
+		CommandCounterIncrement();
+	}
+}
+
+/*
+ * End the capture of base tables that release_sources has left behind, if they
+ * are free now, and their logs, which somebody may just want to read again.
+ *
+ * The tables stay locked against writers until the transaction ends, and have
+ * nothing to do with it: so not if it may go on for long.
+ */
+void
+mvr_track_sweep(void)
+{
+	ListCell   *lc;
+
+	if (IsTransactionBlock())
+		return;
+	foreach(lc, mvr_catalog_list_unread())
+	{
+		Oid			base = lfirst_oid(lc);
+		Oid			log;
+
+		if (!try_lock_uses(base) || mvr_catalog_list_views(base) != NIL)
+			continue;
+		log = mvr_catalog_lookup_log(base);
+		if (!OidIsValid(log) || !ConditionalLockRelationOid(log, AccessExclusiveLock))
+			continue;
+		if (mvr_capture_disarm(base, false))
+			mvr_change_log_drop(base);
+		else
+			UnlockRelationOid(log, AccessExclusiveLock);
 		CommandCounterIncrement();
 	}
 }
@@ -254,7 +320,7 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 	mvr_catalog_store_view(tracked, true);
 	CommandCounterIncrement();
 	if (old)
-		release_sources(list_sources_gone(old->sources, tracked->sources));
+		release_sources(list_sources_gone(old->sources, tracked->sources), false);
 	return tracked;
 }
 
@@ -307,21 +373,26 @@ mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings)
 		settle_source(source);
 }
 
-/* Stop tracking: registry, state, index of ours, logs that nobody else reads */
-void
-mvr_track_end(Oid view)
+/*
+ * Stop tracking: registry, state, index of ours, and capture that nobody else
+ * needs.  Caller has locked the view, if it is still there; for "wait" see
+ * release_sources.  Returns whether it was tracked.
+ */
+bool
+mvr_track_end(Oid view, bool wait)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view);
 	ListCell   *lc;
 
 	if (tracked == NULL)
-		return;
+		return false;
 	mvr_catalog_delete_view(view);
 	CommandCounterIncrement();
 	foreach(lc, tracked->states)
 		mvr_heap_drop(lfirst_oid(lc));
 	drop_row_index(view);
-	release_sources(tracked->sources);
+	release_sources(tracked->sources, wait);
+	return true;
 }
 
 /* ----------
@@ -439,6 +510,25 @@ mvr_track_is_armed(MvrStage *stage, MvrSource *source)
 	return shape != 0 && shape == source->shape;
 }
 
+/* Do the writers of all that a live view reads know of it? */
+bool
+mvr_track_is_complete(const MvrTracked *tracked)
+{
+	foreach_ptr(MvrSource, source, tracked->sources)
+	{
+		Relation	base = try_table_open(source->base, AccessShareLock);
+		bool		is_armed = base && OidIsValid(source->log) &&
+			mvr_capture_shape(base, source->log, source->columns) == source->shape &&
+			mvr_capture_is_live(base, source->log);
+
+		if (base)
+			table_close(base, NoLock);
+		if (!is_armed)
+			return false;
+	}
+	return true;
+}
+
 /* Why the registered tracking does not fit the view any more, or NULL */
 char *
 mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
@@ -502,7 +592,7 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
 		if (*tracked && (*tracked)->live != MVR_LIVE_NOT)
 			return stage->reason;
 		if (*tracked)
-			mvr_track_end(RelationGetRelid(view));
+			(void) mvr_track_end(RelationGetRelid(view), false);
 		*tracked = NULL;
 		return stage->reason;
 	}
@@ -597,7 +687,8 @@ mvr_untrack(PG_FUNCTION_ARGS)
 	mvr_view_check_may_write("matview.untrack()");
 	rel = mvr_view_open(view, ExclusiveLock);
 	check_not_live(rel);
-	mvr_track_end(view);
+	(void) mvr_track_end(view, true);
+	mvr_track_sweep();
 	relation_close(rel, NoLock);
 	PG_RETURN_VOID();
 }

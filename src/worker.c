@@ -200,6 +200,14 @@ try_track(Oid view)
 	MemoryContextSwitchTo(context);
 }
 
+static bool
+is_live(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+
+	return tracked && tracked->live != MVR_LIVE_NOT;
+}
+
 /* Refresh as the owner; false if there is no such view any more */
 static bool
 refresh(Oid view, const char **mode)
@@ -210,6 +218,12 @@ refresh(Oid view, const char **mode)
 
 	if (!OidIsValid(owner))
 		return false;
+	/* others keep it fresh */
+	if (is_live(view) && mvr_track_is_complete(mvr_catalog_lookup_view(view)))
+	{
+		*mode = "none";
+		return true;
+	}
 	GetUserIdAndSecContext(&userid, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
 	*mode = mvr_refresh_auto(view);
@@ -302,8 +316,9 @@ run_once(Oid view, MvrWorker *result)
 		result->is_rewritten = !is_none && strcmp(mode, "incremental") != 0;
 		result->run.finished = GetCurrentTimestamp();
 		if (!is_none || before.failures > 0 ||
-			result->run.started - before.started >= STORE_INTERVAL ||
-			result->run.started < before.started)
+			(!is_live(view) &&
+			 (result->run.started - before.started >= STORE_INTERVAL ||
+			  result->run.started < before.started)))
 			mvr_policy_store_run(&result->run, NULL);
 		log_success(view, &before);
 	}

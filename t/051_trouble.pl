@@ -124,6 +124,12 @@ is(count_in_log(qr/automatic refresh of materialized view public\.failing fails:
 sql('REVOKE SELECT ON base FROM owner', 'ALTER TABLE base OWNER TO CURRENT_USER', 'REVOKE ALL ON base FROM owner');
 wait_for(q(SELECT last_error ~ 'permission denied' FROM matview.views WHERE view = 'failing'::regclass), 'it fails in another way');
 is(count_in_log(qr/public\.failing fails: .*SQLSTATE 42501/, $offset), 1, 'another line');
+# without a policy that is no matter, nor for the next one
+my $failures = sql(q(SELECT failures FROM matview.views WHERE view = 'failing'::regclass));
+sql(q(SELECT matview.set_auto_refresh('failing', 'off')));
+is(sql(q(SELECT failures, last_error, next_due FROM matview.views WHERE view = 'failing'::regclass)), '||', 'no policy, no failures');
+sql(q(SELECT matview.set_auto_refresh('failing', 'on_change')));
+wait_for(qq(SELECT failures BETWEEN 1 AND $failures - 1 FROM matview.views WHERE view = 'failing'::regclass), 'they are counted anew');
 sql('GRANT ALL ON base TO owner', 'UPDATE base SET v = 1 WHERE v = 0');
 wait_for(q(SELECT failures = 0 AND last_error IS NULL FROM matview.views WHERE view = 'failing'::regclass), 'it recovers by itself');
 wait_right('failing', 'and is right');

@@ -35,6 +35,41 @@ sub sql
 	return $node->safe_psql('postgres', join(";\n", @_));
 }
 
+sub start_psql
+{
+	my ($in, $out) = @_;
+
+	return IPC::Run::start([ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ], '<', $in, '>', $out);
+}
+
+# The clock is put while a refresh waits for a reader; returns how it ended
+sub swap_beside
+{
+	my ($timeout, $seconds, $waits) = @_;
+	my ($commands, $count, $mode) = ("BEGIN; SELECT count(*) > 0 FROM changed;\n", '', '');
+	my $refresh_commands = "SET matview.swap_timeout = '$timeout'; SELECT mode FROM matview.refresh_concurrent('changed');\n";
+	my $reader = start_psql(\$commands, \$count);
+
+	$reader->pump until $count =~ /t/;
+	my $refresh = start_psql(\$refresh_commands, \$mode);
+	$refresh->pump_nb;
+	wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE phase = 'swapping'), 'waits for a reader');
+	set_clock($seconds);
+	if ($waits)
+	{
+		select undef, undef, undef, 2;
+		wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE phase = 'swapping'), 'goes on');
+	}
+	else
+	{
+		wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'has ended', 20);
+	}
+	$commands .= "COMMIT;\n";
+	$_->finish for ($reader, $refresh);
+	set_clock(0);
+	return $mode;
+}
+
 # Waits until a query gives a true value, not longer than some true seconds
 sub wait_for
 {
@@ -136,6 +171,10 @@ sql('SELECT pg_reload_conf(), pg_sleep(1)');
 set_clock(400);
 sql('SELECT pg_reload_conf()');
 wait_for(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker'), 'an idle worker has gone');
+
+# matview.swap_timeout is a time, too
+is(swap_beside('1min', 3600, 1), "concurrent\n", 'forward: waits for the reader');
+is(swap_beside('3s', -3600, 0), "diff\n", 'back: not for longer than it should');
 is(sql('SELECT count(*) FROM matview.views WHERE failures > 0'), '0', 'no failures');
 my @lines = grep { !/terminat|exited with exit code|checkpoint|statement:/ } split /\n/, substr(slurp_file($node->logfile), $offset);
 cmp_ok(scalar @lines, '<', 10, 'and nothing in the log') or diag(join "\n", @lines[0 .. 20]);
