@@ -372,11 +372,6 @@ build_output_mutator(Node *node, OutputContext *context)
 		add_dependent_key(context, (Var *) node);
 		return node;
 	}
-	if (IsA(node, GroupingFunc))
-	{
-		context->reason = "the query has GROUPING()";
-		return node;
-	}
 	return expression_tree_mutator(node, build_output_mutator, context);
 }
 

@@ -615,6 +615,7 @@ extern bool mvr_tree_is_equality(Node *qual);
  * ----------
  */
 extern Query *mvr_desugar_set_operations(Query *query);
+extern void mvr_desugar_grouping(Query *query);
 extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
 extern void mvr_desugar_right_joins(Query *query, Node *jointree);
 extern Query *mvr_desugar_full_joins(Query *query);

@@ -785,6 +785,8 @@ normalize_level(Query *query, Role role, Context *context)
 	inline_ctes(query);
 	if (query->setOperations == NULL)
 		flatten_aliases(query);
+	if (query->groupClause && query->groupingSets == NIL)
+		mvr_desugar_grouping(query);
 	if (role != ROLE_DEPENDENT)
 	{
 		query = mvr_layers_split(query);

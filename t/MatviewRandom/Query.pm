@@ -344,7 +344,9 @@ sub grouped
 	push @outputs, @shown;
 	push @outputs, map { of_key($_) } grep { chance(12) } @keys;
 	my $sets = @keys && (chance(2) || spice('sets'));
-	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if $sets && chance(30);
+	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if @keys && chance($sets ? 30 : 3);
+	my $constant = $sets && chance(15) ? { e => "'every'::text", t => 'text' } : undef;
+	push @outputs, $constant if $constant;
 	my $functional = $sets ? [] : functional_columns($from, \@keys);
 	push @outputs, @$functional;
 	@outputs = ({ e => 'count(*)', t => 'bigint' }) if !@outputs;
@@ -352,7 +354,7 @@ sub grouped
 	my $having = chance(20) ? ' HAVING ' . having($scope, @keys, @aggs) : '';
 	my ($list, @cols) = name_outputs(@outputs);
 	my $unique = @keys && @shown == @keys && !$sets ? [ map { $_->{as} } @keys ] : undef;
-	my @by = $sets ? grouping_sets(@keys) : map { $_->{e} } @keys;
+	my @by = $sets ? grouping_sets(@keys, $constant // ()) : map { $_->{e} } @keys;
 	if (@keys && $unique && chance(15))
 	{
 		for my $key (@keys)
