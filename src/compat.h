@@ -303,6 +303,13 @@ mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
 #endif
 }
 
+/* 18: index access methods in general */
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_is_index_operator(op) (get_op_index_interpretation(op) != NIL)
+#else
+#define mvr_compat_is_index_operator(op) (get_op_btree_interpretation(op) != NIL)
+#endif
+
 /* What the executor checks the rights of a query by, and how */
 #if PG_VERSION_NUM >= 160000
 #define mvr_compat_list_rights(query) ((query)->rteperminfos)

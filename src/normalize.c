@@ -221,7 +221,7 @@ list_generated_columns(Relation rel, int rti)
 static Query *
 expand_virtual_columns(Query *query)
 {
-	Bitmapset  *linear = mvr_normalize_list_linear(query);
+	Bitmapset  *linear = mvr_tree_list_linear(query);
 
 	for (int rti = 1; rti <= list_length(query->rtable); rti++)
 	{
@@ -307,7 +307,7 @@ is_simple_subquery(RangeTblEntry *rte)
 	return !rte->security_barrier && rte->securityQuals == NIL &&
 		sub->setOperations == NULL && sub->jointree->fromlist != NIL &&
 		sub->sortClause == NIL && !sub->hasTargetSRFs &&
-		!mvr_normalize_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
+		!mvr_layers_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
 }
 
 static bool
@@ -373,14 +373,6 @@ mvr_normalize_is_grouped(const Query *query)
 {
 	return mvr_layers_is_grouped(query) ||
 		(query->distinctClause && !query->hasDistinctOn);
-}
-
-/* Is it maintained by keys?  LIMIT has none: all rows are one key's. */
-bool
-mvr_normalize_is_keyed(const Query *query)
-{
-	return query->hasWindowFuncs || query->hasDistinctOn || query->limitCount ||
-		query->limitOffset;
 }
 
 /* A construct of this query level that is not maintained, or NULL */
@@ -518,7 +510,7 @@ drop_order(Query *query)
 {
 	List	   *kept = NIL;
 
-	if (mvr_normalize_is_keyed(query))
+	if (mvr_layers_is_keyed(query))
 		return;
 	query->sortClause = NIL;
 	foreach_ptr(TargetEntry, tle, query->targetList)
@@ -617,35 +609,6 @@ make_stage(Query *query, Context *context)
  * ----------
  */
 
-static void
-collect_linear(Node *node, Bitmapset **linear)
-{
-	if (IsA(node, RangeTblRef))
-		*linear = bms_add_member(*linear, ((RangeTblRef *) node)->rtindex);
-	else if (IsA(node, FromExpr))
-	{
-		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
-			collect_linear(item, linear);
-	}
-	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
-	{
-		collect_linear(((JoinExpr *) node)->larg, linear);
-		collect_linear(((JoinExpr *) node)->rarg, linear);
-	}
-	else
-		collect_linear(((JoinExpr *) node)->larg, linear);
-}
-
-/* The items whose rows nothing makes NULL, in the order of their numbers */
-Bitmapset *
-mvr_normalize_list_linear(Query *query)
-{
-	Bitmapset  *linear = NULL;
-
-	collect_linear((Node *) query->jointree, &linear);
-	return linear;
-}
-
 /* Normalize the subqueries in FROM, and pull up the simple ones */
 static Query *
 normalize_from_items(Query *query, Context *context)
@@ -669,7 +632,7 @@ normalize_from_items(Query *query, Context *context)
 			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
 												   rte->eref->aliasname)->eref;
 			if (is_simple_subquery(rte) &&
-				bms_is_member(rti, mvr_normalize_list_linear(query)))
+				bms_is_member(rti, mvr_tree_list_linear(query)))
 			{
 				query = pull_up_subquery(query, rti);
 				continue;
@@ -712,9 +675,11 @@ normalize_sublinks(Node *node, Context *context)
 	{
 		SubLink    *link = (SubLink *) node;
 		Query	   *query = castNode(Query, link->subselect);
+		bool		is_ordered = link->subLinkType == ARRAY_SUBLINK && query->sortClause;
 
+		/* an array has the order of its query, which no table would keep */
 		link->subselect = (Node *)
-			normalize_level(query, mvr_tree_is_correlated(query) ?
+			normalize_level(query, mvr_tree_is_correlated(query) || is_ordered ?
 							ROLE_DEPENDENT : ROLE_ITEM, context);
 		return normalize_sublinks(link->testexpr, context);
 	}
@@ -764,6 +729,7 @@ normalize_input(Query *query, Context *context)
 	if (context->reason)
 		return query;
 	mvr_tree_blank_unused(query);
+	mvr_not_in_rewrite(query);
 	if (refuse_vars(query))
 		refuse(context, refuse_vars(query));
 	return query;
@@ -813,7 +779,7 @@ normalize_level(Query *query, Role role, Context *context)
 	query = normalize_input(query, context);
 	if (context->reason || role == ROLE_DEPENDENT)
 		return query;
-	if (mvr_normalize_is_keyed(query) ||
+	if (mvr_layers_is_keyed(query) ||
 		(mvr_normalize_is_grouped(query) && role == ROLE_ITEM))
 		query = make_stage(query, context);
 	return query;
@@ -842,6 +808,9 @@ order_walker(Node *node, void *context)
 			return true;
 	}
 	if (IsA(node, WindowClause) && ((WindowClause *) node)->orderClause == NIL)
+		return true;
+	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ARRAY_SUBLINK &&
+		castNode(Query, ((SubLink *) node)->subselect)->sortClause == NIL)
 		return true;
 	if (IsA(node, Query))
 	{
