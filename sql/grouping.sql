@@ -43,6 +43,9 @@ CREATE MATERIALIZED VIEW constant_query AS
 -- ... of which it is not clear what is the key
 CREATE MATERIALIZED VIEW constant_elsewhere AS
   SELECT 'all'::text AS k, 'all'::text || coalesce(a::text, '') AS l, a, sum(x) FROM t GROUP BY ROLLUP ('all'::text, a);
+CREATE MATERIALIZED VIEW constant_above AS
+  SELECT (SELECT max(b) FROM t) AS m, coalesce((SELECT max(b) FROM t), '') AS c, rank() OVER (ORDER BY sum(x)) AS r
+    FROM t GROUP BY ROLLUP ((SELECT max(b) FROM t));
 CALL steps();
 
 INSERT INTO t VALUES (30, 1, 'new', 7), (31, 9, NULL, 9), (32, NULL, 'b0', 4);

@@ -252,6 +252,18 @@ mvr_compat_replace_vars(Node *node, int rti, RangeTblEntry *rte, List *tlist,
 #endif
 }
 
+/* The columns of an item; "include_dropped" as NULLs */
+static inline void
+mvr_compat_expand_rte(RangeTblEntry *rte, int rti, bool include_dropped,
+					  List **names, List **columns)
+{
+#if PG_VERSION_NUM >= 180000
+	expandRTE(rte, rti, 0, VAR_RETURNING_DEFAULT, -1, include_dropped, names, columns);
+#else
+	expandRTE(rte, rti, 0, -1, include_dropped, names, columns);
+#endif
+}
+
 /* 16: permissions stand beside the range table */
 static inline void
 mvr_compat_combine_range_tables(Query *query, Query *sub)

@@ -422,12 +422,13 @@ find_key_walker(Node *node, FindContext *context)
 }
 
 /*
- * Does a constant that is a key stand elsewhere too?  In a set without that key
- * it is NULL there from version 18 on, and itself before; and the planner may
- * fold what stands around it.
+ * Does a constant that is a key of grouping sets stand elsewhere too?  In a set
+ * without that key it is NULL there from version 18 on, and itself before; and
+ * the planner may fold what stands around it.  To be asked of a query before it
+ * is split into layers: a column is no constant.
  */
-static bool
-has_constant_key_elsewhere(Query *query)
+bool
+mvr_desugar_has_constant_key(Query *query)
 {
 	foreach_ptr(SortGroupClause, clause, query->groupClause)
 	{
@@ -452,8 +453,6 @@ mvr_desugar_grouping_sets(Query *query, char **reason)
 
 	if (sets == NIL)
 		*reason = "the query has too many grouping sets";
-	else if (has_constant_key_elsewhere(query))
-		*reason = "a constant is a key of the grouping sets, and used elsewhere";
 	if (*reason)
 		return NULL;
 	foreach_ptr(List, set, sets)

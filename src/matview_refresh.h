@@ -618,6 +618,7 @@ extern bool mvr_tree_is_equality(Node *qual);
  */
 extern Query *mvr_desugar_set_operations(Query *query);
 extern void mvr_desugar_grouping(Query *query);
+extern bool mvr_desugar_has_constant_key(Query *query);
 extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
 extern void mvr_desugar_right_joins(Query *query, Node *jointree);
 extern Query *mvr_desugar_full_joins(Query *query);
@@ -629,6 +630,12 @@ extern Query *mvr_desugar_full_joins(Query *query);
 extern bool mvr_layers_is_grouped(const Query *query);
 extern bool mvr_layers_is_keyed(const Query *query);
 extern Query *mvr_layers_split(Query *query);
+
+/* ----------
+ * columns.c: virtual columns and whole rows as expressions
+ * ----------
+ */
+extern Query *mvr_columns_expand(Query *query);
 
 /* ----------
  * not_null.c: which expressions cannot be NULL

@@ -30,7 +30,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -183,74 +182,6 @@ flatten_aliases(Query *query)
 	foreach_ptr(RangeTblEntry, rte, query->rtable)
 		if (rte->rtekind == RTE_JOIN)
 			rte->joinaliasvars = NIL;
-}
-
-/* The columns of a table, virtual generated ones as expressions; NIL if none is */
-static List *
-list_generated_columns(Relation rel, int rti)
-{
-	List	   *tlist = NIL;
-	bool		has_virtual = false;
-
-	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-		Expr	   *expr;
-
-		if (mvr_compat_is_virtual(att))
-		{
-			expr = (Expr *) mvr_compat_generation_expr(rel, i + 1);
-			ChangeVarNodes((Node *) expr, 1, rti, 0);
-			has_virtual = true;
-		}
-		else if (att->attisdropped)
-			expr = (Expr *) makeNullConst(INT4OID, -1, InvalidOid);
-		else
-			expr = (Expr *) makeVar(rti, i + 1, att->atttypid, att->atttypmod,
-									att->attcollation, 0);
-		tlist = lappend(tlist, makeTargetEntry(expr, i + 1, pstrdup(NameStr(att->attname)),
-											   false));
-	}
-	return has_virtual ? tlist : NIL;
-}
-
-/*
- * A virtual generated column becomes its expression: no log can hold it.  A
- * table whose rows an outer join makes NULL becomes a subquery that has it.
- */
-static Query *
-expand_virtual_columns(Query *query)
-{
-	Bitmapset  *linear = mvr_tree_list_linear(query);
-
-	for (int rti = 1; rti <= list_length(query->rtable); rti++)
-	{
-		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
-		Relation	rel;
-		List	   *tlist;
-
-		if (rte->rtekind != RTE_RELATION)
-			continue;
-		rel = table_open(rte->relid, NoLock);
-		tlist = list_generated_columns(rel, bms_is_member(rti, linear) ? rti : 1);
-		table_close(rel, NoLock);
-		if (tlist == NIL)
-			continue;
-		if (bms_is_member(rti, linear))
-			query = (Query *)
-				mvr_compat_replace_vars((Node *) query, rti, rte, tlist,
-										&query->hasSubLinks);
-		else
-		{
-			Query	   *sub = mvr_tree_make_select();
-
-			mvr_tree_append_from(sub, mvr_compat_move_rte(sub, rte, query));
-			sub->targetList = tlist;
-			lfirst(list_nth_cell(query->rtable, rti - 1)) =
-				mvr_tree_make_subquery_rte(sub, rte->eref->aliasname);
-		}
-	}
-	return query;
 }
 
 /* ----------
@@ -721,7 +652,7 @@ normalize_input(Query *query, Context *context)
 	query = mvr_desugar_full_joins(query);
 	query->jointree = castNode(FromExpr, flatten_join((Node *) query->jointree));
 	mvr_tree_blank_unused(query);
-	query = expand_virtual_columns(query);
+	query = mvr_columns_expand(query);
 	normalize_expressions(query, context);
 	if (context->reason)
 		return query;
@@ -753,6 +684,8 @@ normalize_level(Query *query, Role role, Context *context)
 		flatten_aliases(query);
 	if (query->groupClause && query->groupingSets == NIL)
 		mvr_desugar_grouping(query);
+	if (role != ROLE_DEPENDENT && query->groupingSets && mvr_desugar_has_constant_key(query))
+		refuse(context, "a constant is a key of the grouping sets, and used elsewhere");
 	if (role != ROLE_DEPENDENT)
 	{
 		query = mvr_layers_split(query);
