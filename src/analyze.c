@@ -443,11 +443,6 @@ build_output_mutator(Node *node, OutputContext *context)
 		add_dependent_key(context, (Var *) node);
 		return node;
 	}
-	if (IsA(node, GroupingFunc))
-	{
-		context->reason = "the query has GROUPING()";
-		return node;
-	}
 	return expression_tree_mutator(node, build_output_mutator, context);
 }
 
@@ -774,7 +769,7 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 {
 	Bitmapset  *used = mvr_tree_list_rtis((Node *) query->jointree);
 	Bitmapset  *linear = is_linear && !query->setOperations ?
-		mvr_normalize_list_linear(query) : NULL;
+		mvr_tree_list_linear(query) : NULL;
 	List	   *vars = list_concat(pull_vars_of_level((Node *) query, 0),
 								   pull_vars_of_level(more, 0));
 
@@ -915,7 +910,7 @@ analyze_stage(MvrStage *stage, Query *query)
 	stage->input = query;
 	if (stage->desc == NULL)
 		stage->desc = build_output_desc(query);
-	if (mvr_normalize_is_keyed(query))
+	if (mvr_layers_is_keyed(query))
 		return analyze_keys(stage, query);
 	if (mvr_normalize_is_grouped(query))
 		return analyze_groups(stage, query);

@@ -817,6 +817,8 @@ hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
 			continue;
 		hash_since_into(hash, HeapTupleHeaderGetRawXmin(tuple->t_data),
 						&tuple->t_self);
+		/* from 18 on NOT NULL can become valid without a trace there */
+		hash_oid_into(hash, mvr_compat_is_not_null(RelationGetDescr(member), source[i]));
 		ReleaseSysCache(tuple);
 	}
 }

@@ -275,6 +275,18 @@ mvr_compat_replace_vars(Node *node, int rti, RangeTblEntry *rte, List *tlist,
 #endif
 }
 
+/* The columns of an item; "include_dropped" as NULLs */
+static inline void
+mvr_compat_expand_rte(RangeTblEntry *rte, int rti, bool include_dropped,
+					  List **names, List **columns)
+{
+#if PG_VERSION_NUM >= 180000
+	expandRTE(rte, rti, 0, VAR_RETURNING_DEFAULT, -1, include_dropped, names, columns);
+#else
+	expandRTE(rte, rti, 0, -1, include_dropped, names, columns);
+#endif
+}
+
 /* 16: permissions stand beside the range table */
 static inline void
 mvr_compat_combine_range_tables(Query *query, Query *sub)
@@ -325,6 +337,13 @@ mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
 	rte->checkAsUser = as;
 #endif
 }
+
+/* 18: index access methods in general */
+#if PG_VERSION_NUM >= 180000
+#define mvr_compat_is_index_operator(op) (get_op_index_interpretation(op) != NIL)
+#else
+#define mvr_compat_is_index_operator(op) (get_op_btree_interpretation(op) != NIL)
+#endif
 
 /* What the executor checks the rights of a query by, and how */
 #if PG_VERSION_NUM >= 160000

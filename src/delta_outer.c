@@ -121,10 +121,10 @@ find_linear(Query *sub, MvrPlace *place, MvrPlaces *places)
 	Bitmapset  *linear;
 	int			rti = -1;
 
-	if (sub->setOperations || mvr_normalize_is_grouped(sub) || mvr_normalize_is_keyed(sub) ||
+	if (sub->setOperations || mvr_normalize_is_grouped(sub) || mvr_layers_is_keyed(sub) ||
 		sub->hasTargetSRFs)
 		return 0;
-	linear = mvr_normalize_list_linear(sub);
+	linear = mvr_tree_list_linear(sub);
 	while ((rti = bms_next_member(linear, rti)) >= 0)
 		if (mvr_place_is_marked(rt_fetch(rti, sub->rtable), place->mark))
 			return has_other_place(sub, place, places) ? 0 : rti;

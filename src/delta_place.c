@@ -86,7 +86,7 @@ void
 mvr_place_mark(Query *query, bool is_linear, MvrPlaces *places)
 {
 	Bitmapset  *used = mvr_tree_list_rtis((Node *) query->jointree);
-	Bitmapset  *linear = is_linear ? mvr_normalize_list_linear(query) : NULL;
+	Bitmapset  *linear = is_linear ? mvr_tree_list_linear(query) : NULL;
 	int			rti = -1;
 
 	mark_sublinks((Node *) query->windowClause, places);

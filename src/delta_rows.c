@@ -52,7 +52,7 @@ list_lateral(RangeTblEntry *rte)
 static Bitmapset *
 list_movable(Query *query, MvrPlaces *places)
 {
-	Bitmapset  *movable = bms_copy(mvr_normalize_list_linear(query));
+	Bitmapset  *movable = bms_copy(mvr_tree_list_linear(query));
 	bool		is_done = false;
 
 	while (!is_done)

@@ -205,65 +205,16 @@ find_link(Node *node, const char *mark)
 	return context.found;
 }
 
-/* PARAM_SUBLINK -> the column of the subquery */
-static Node *
-link_column_mutator(Node *node, List *targets)
-{
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
-		return copyObject((Node *) ((TargetEntry *)
-									list_nth(targets, ((Param *) node)->paramid - 1))->expr);
-	return expression_tree_mutator(node, link_column_mutator, targets);
-}
-
-/*
- * Is an expression a column that cannot be NULL?  Tables that inherit from one
- * without NULLs may have them.
- */
-static bool
-is_never_null(Query *query, Node *node)
-{
-	Var		   *var = (Var *) node;
-	RangeTblEntry *rte;
-	Relation	rel;
-	bool		result;
-
-	while (IsA(var, RelabelType))
-		var = (Var *) ((RelabelType *) var)->arg;
-	if (!IsA(var, Var) || var->varlevelsup != 0 ||
-		!bms_is_member(var->varno, mvr_normalize_list_linear(query)))
-		return false;
-	rte = rt_fetch(var->varno, query->rtable);
-	if (rte->rtekind != RTE_RELATION)
-		return false;
-	rel = table_open(rte->relid, NoLock);
-	result = var->varattno > 0 &&
-		(rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
-		 !has_subclass(rte->relid)) &&
-		mvr_compat_is_not_null(RelationGetDescr(rel), var->varattno);
-	table_close(rel, NoLock);
-	return result;
-}
-
-/*
- * Can the comparison of an IN be neither true nor false?  An operator that is
- * strict may still return NULL, unless it is the "=" of an operator class.
- */
+/* Can the comparison of an IN be neither true nor false? */
 static bool
 can_be_null(Query *query, Query *sub, Node *testexpr)
 {
 	foreach_ptr(Node, test, make_ands_implicit((Expr *) testexpr))
 	{
-		OpExpr	   *op = (OpExpr *) test;
-		Node	   *right;
+		List	   *args = mvr_not_null_is_comparison(test) ? ((OpExpr *) test)->args : NIL;
 
-		if (!IsA(test, OpExpr) || list_length(op->args) != 2 ||
-			!op_strict(op->opno) || get_mergejoin_opfamilies(op->opno) == NIL ||
-			!is_never_null(query, linitial(op->args)))
-			return true;
-		right = link_column_mutator(lsecond(op->args), sub->targetList);
-		if (!is_never_null(sub, right))
+		if (args == NIL || !mvr_not_null_is_proven(query, linitial(args)) ||
+			!mvr_not_null_is_proven(sub, mvr_tree_fill_params(lsecond(args), sub->targetList)))
 			return true;
 	}
 	return false;
@@ -324,7 +275,7 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
 		bool		has_nulls = !is_filter && can_be_null(query, original, test);
 
 		IncrementVarSublevelsUp(test, 1, 0);
-		test = link_column_mutator(test, sub->targetList);
+		test = mvr_tree_fill_params(test, sub->targetList);
 		if (has_nulls)
 		{
 			BooleanTest *not_false = makeNode(BooleanTest);
@@ -421,7 +372,7 @@ static bool
 focus_query(Query *query, MvrFocus *focus)
 {
 	bool		usable = !mvr_layers_is_grouped(query) &&
-		!mvr_normalize_is_keyed(query) && !query->hasTargetSRFs;
+		!mvr_layers_is_keyed(query) && !query->hasTargetSRFs;
 	Bitmapset  *own = mvr_tree_list_rtis((Node *) query->jointree);
 	Bitmapset  *columns = NULL;
 	Bitmapset  *lost = NULL;

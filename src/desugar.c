@@ -10,7 +10,8 @@
  *	INTERSECT ALL			those groups, each repeated least(n1, n2) times
  *	EXCEPT ALL				n1 - n2 times
  *	GROUPING SETS, CUBE		UNION ALL of one grouped query for each set, where
- *							the keys that are not in it are NULL
+ *							the keys that are not in it are NULL, and GROUPING()
+ *							is a constant
  *	a FULL JOIN b ON c		(a LEFT JOIN b ON c) UNION ALL
  *							(b, with NULLs for a, WHERE NOT EXISTS (a WHERE c))
  *	a RIGHT JOIN b			b LEFT JOIN a
@@ -376,13 +377,69 @@ build_grouping_set(Query *query, List *set)
 	return arm;
 }
 
-/* Is a key a constant?  Then others that look like it are not that key. */
+/* GROUP BY without sets is one set, and all keys are in it */
+void
+mvr_desugar_grouping(Query *query)
+{
+	SetContext	context = {NIL, NIL, NIL, 0};
+
+	foreach_ptr(SortGroupClause, clause, query->groupClause)
+		context.members = lappend_int(context.members, clause->tleSortGroupRef);
+	query->targetList = (List *) null_keys_mutator((Node *) query->targetList, &context);
+	query->havingQual = null_keys_mutator(query->havingQual, &context);
+}
+
+typedef struct FindContext
+{
+	Node	   *key;
+	Index		ref;			/* the key's own target */
+	int			sublevels_up;
+} FindContext;
+
 static bool
-has_constant_key(Query *query)
+find_key_walker(Node *node, FindContext *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+	{
+		bool		found;
+
+		context->sublevels_up++;
+		found = query_tree_walker((Query *) node, find_key_walker, context, 0);
+		context->sublevels_up--;
+		return found;
+	}
+	if (IsA(node, TargetEntry) && context->sublevels_up == 0 &&
+		((TargetEntry *) node)->ressortgroupref == context->ref)
+		return false;
+	if (IsA(node, GroupingFunc) ||
+		(IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up))
+		return false;
+	if (is_listed(node, list_make1(context->key), context->sublevels_up))
+		return true;
+	return expression_tree_walker(node, find_key_walker, context);
+}
+
+/*
+ * Does a constant that is a key of grouping sets stand elsewhere too?  In a set
+ * without that key it is NULL there from version 18 on, and itself before; and
+ * the planner may fold what stands around it.  To be asked of a query before it
+ * is split into layers: a column is no constant.
+ */
+bool
+mvr_desugar_has_constant_key(Query *query)
 {
 	foreach_ptr(SortGroupClause, clause, query->groupClause)
-		if (!contain_vars_of_level(get_sortgroupclause_expr(clause, query->targetList), 0))
+	{
+		FindContext context = {get_sortgroupclause_expr(clause, query->targetList),
+			clause->tleSortGroupRef, 0};
+
+		if (!contain_vars_of_level(context.key, 0) &&
+			(find_key_walker((Node *) query->targetList, &context) ||
+			 find_key_walker(query->havingQual, &context)))
 			return true;
+	}
 	return false;
 }
 
@@ -396,8 +453,6 @@ mvr_desugar_grouping_sets(Query *query, char **reason)
 
 	if (sets == NIL)
 		*reason = "the query has too many grouping sets";
-	else if (has_constant_key(query))
-		*reason = "a key of the grouping sets is a constant";
 	if (*reason)
 		return NULL;
 	foreach_ptr(List, set, sets)

@@ -313,6 +313,14 @@ mvr_layers_is_grouped(const Query *query)
 		query->havingQual;
 }
 
+/* Is a query level maintained by keys?  LIMIT has none: all rows are one key's. */
+bool
+mvr_layers_is_keyed(const Query *query)
+{
+	return query->hasWindowFuncs || query->hasDistinctOn || query->limitCount ||
+		query->limitOffset;
+}
+
 static bool
 has_sublinks_over_groups(Query *query)
 {

@@ -610,6 +610,8 @@ extern Query *mvr_tree_sink(Query *query);
 extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);
 extern Var *mvr_tree_make_visible(Query *query, Var *var);
 extern Node *mvr_tree_strip_relabel(Node *node);
+extern Bitmapset *mvr_tree_list_linear(Query *query);
+extern Node *mvr_tree_fill_params(Node *node, List *targets);
 extern AttrNumber mvr_tree_get_column(Node *node, int rti);
 extern bool mvr_tree_is_equality(Node *qual);
 
@@ -618,6 +620,8 @@ extern bool mvr_tree_is_equality(Node *qual);
  * ----------
  */
 extern Query *mvr_desugar_set_operations(Query *query);
+extern void mvr_desugar_grouping(Query *query);
+extern bool mvr_desugar_has_constant_key(Query *query);
 extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
 extern void mvr_desugar_right_joins(Query *query, Node *jointree);
 extern Query *mvr_desugar_full_joins(Query *query);
@@ -627,7 +631,27 @@ extern Query *mvr_desugar_full_joins(Query *query);
  * ----------
  */
 extern bool mvr_layers_is_grouped(const Query *query);
+extern bool mvr_layers_is_keyed(const Query *query);
 extern Query *mvr_layers_split(Query *query);
+
+/* ----------
+ * columns.c: virtual columns and whole rows as expressions
+ * ----------
+ */
+extern Query *mvr_columns_expand(Query *query);
+
+/* ----------
+ * not_null.c: which expressions cannot be NULL
+ * ----------
+ */
+extern bool mvr_not_null_is_proven(Query *query, Node *expr);
+extern bool mvr_not_null_is_comparison(Node *test);
+
+/* ----------
+ * not_in.c: NOT IN and its kin as NOT EXISTS
+ * ----------
+ */
+extern void mvr_not_in_rewrite(Query *query);
 
 /* ----------
  * normalize.c: a view's query, brought to the form that can be maintained
@@ -636,8 +660,6 @@ extern Query *mvr_layers_split(Query *query);
 extern Query *mvr_normalize_expand(Relation view);
 extern List *mvr_normalize_query(Query *query, char **reason);
 extern bool mvr_normalize_is_grouped(const Query *query);
-extern bool mvr_normalize_is_keyed(const Query *query);
-extern Bitmapset *mvr_normalize_list_linear(Query *query);
 
 /* ----------
  * scale.c: how many decimal digits a numeric expression shows

@@ -11,8 +11,8 @@
  *
  * Not listed is what reads the clock (input functions of date and time types
  * too: 'today'), catalogs, or the transaction.  Values of types that have their
- * looks from catalogs (enums, regclass, composites, domains) are refused as
- * arguments, since functions such as concat() call their output functions.
+ * looks from catalogs (enums, regclass) are refused as arguments, alone or in
+ * rows, since functions such as concat() call their output functions.
  *
  * The fingerprint has also the text of the expanded query and the versions of
  * users' functions and composite types in it, to notice when a plain view, a
@@ -27,10 +27,12 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -45,7 +47,7 @@ static const char *const settings_functions[] = {
 	"json_agg_transfn", "json_build_array", "json_build_object",
 	"json_object_agg", "jsonb_agg", "jsonb_build_array",
 	"jsonb_build_object", "jsonb_object_agg", "make_timestamptz", "multirange_out",
-	"overlaps", "quote_literal", "quote_nullable", "range_out", "textanycat",
+	"overlaps", "quote_literal", "quote_nullable", "range_out", "record_out", "row_to_json", "textanycat",
 	"time", "timestamp", "timestamp_eq_timestamptz", "timestamp_ge_timestamptz",
 	"timestamp_gt_timestamptz", "timestamp_le_timestamptz",
 	"timestamp_lt_timestamptz", "timestamp_ne_timestamptz", "timestamp_out",
@@ -68,6 +70,7 @@ static const char *const settings[] = {
 
 typedef struct MutableContext
 {
+	List	   *queries;		/* being walked, the innermost first */
 	bool		reads_settings;
 	Oid			refused;		/* function, or InvalidOid */
 	Oid			found;			/* function that is not immutable */
@@ -93,14 +96,36 @@ is_settings_function(Oid funcid)
 				sizeof(char *), compare_names) != NULL;
 }
 
+static bool is_plain_type(Oid type);
+
+/* The columns of a row type count for the fingerprint, so their names do not here */
+static bool
+is_plain_row_type(Oid type)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	bool		result = true;
+
+	check_stack_depth();
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		result = result && (att->attisdropped || is_plain_type(att->atttypid));
+	}
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
 /* Does a value of this type look the same as long as settings do? */
 static bool
 is_plain_type(Oid type)
 {
-	Oid			element = get_element_type(type);
+	Oid			element;
 
+	type = getBaseType(type);
+	element = get_element_type(type);
 	if (OidIsValid(element))
-		type = element;
+		type = getBaseType(element);
 	switch (type)
 	{
 		case UNKNOWNOID:
@@ -118,6 +143,8 @@ is_plain_type(Oid type)
 		case REGDICTIONARYOID:
 			return false;
 		default:
+			if (get_typtype(type) == TYPTYPE_COMPOSITE)
+				return is_plain_row_type(type);
 			return type < FirstUnpinnedObjectId &&
 				(get_typtype(type) == TYPTYPE_BASE ||
 				 get_typtype(type) == TYPTYPE_RANGE ||
@@ -125,42 +152,81 @@ is_plain_type(Oid type)
 	}
 }
 
-static bool
-has_plain_type(Node *arg)
+/* The columns of the item that a Var is the whole row of */
+static List *
+list_row(Var *var, MutableContext *context)
 {
-	if (IsA(arg, TargetEntry))
-		arg = (Node *) ((TargetEntry *) arg)->expr;
-	return is_plain_type(exprType(arg));
+	List	   *names;
+	List	   *columns = NIL;
+
+	if (var->varattno == InvalidAttrNumber && (int) var->varlevelsup < list_length(context->queries))
+	{
+		Query	   *query = list_nth(context->queries, var->varlevelsup);
+
+		mvr_compat_expand_rte(rt_fetch(var->varno, query->rtable), var->varno, false,
+							  &names, &columns);
+	}
+	return columns;
 }
 
 static bool
-has_plain_arguments(Node *node)
+has_plain_type(Node *arg, MutableContext *context)
 {
-	List	   *args;
+	List	   *columns = NIL;
 
+	if (IsA(arg, TargetEntry))
+		arg = (Node *) ((TargetEntry *) arg)->expr;
+	if (exprType(arg) != RECORDOID)
+		return is_plain_type(exprType(arg));
+	if (IsA(arg, RowExpr))
+		columns = ((RowExpr *) arg)->args;
+	else if (IsA(arg, Var))
+		columns = list_row((Var *) arg, context);
+	foreach_ptr(Node, column, columns)
+	{
+		if (!has_plain_type(column, context))
+			return false;
+	}
+	return columns != NIL;
+}
+
+/* What an operator or function is called with; false for other nodes */
+static bool
+get_arguments(Node *node, List **args)
+{
+	*args = NIL;
 	switch (nodeTag(node))
 	{
 		case T_FuncExpr:
-			args = ((FuncExpr *) node)->args;
-			break;
+			*args = ((FuncExpr *) node)->args;
+			return true;
 		case T_OpExpr:
-			args = ((OpExpr *) node)->args;
-			break;
+			*args = ((OpExpr *) node)->args;
+			return true;
 		case T_ScalarArrayOpExpr:
-			args = ((ScalarArrayOpExpr *) node)->args;
-			break;
+			*args = ((ScalarArrayOpExpr *) node)->args;
+			return true;
 		case T_Aggref:
-			args = ((Aggref *) node)->args;
-			break;
+			*args = ((Aggref *) node)->args;
+			return true;
 		case T_CoerceViaIO:
-			args = list_make1(((CoerceViaIO *) node)->arg);
-			break;
+			*args = list_make1(((CoerceViaIO *) node)->arg);
+			return true;
 		default:
 			return false;
 	}
+}
+
+static bool
+has_plain_arguments(Node *node, MutableContext *context)
+{
+	List	   *args;
+
+	if (!get_arguments(node, &args))
+		return false;
 	foreach_ptr(Node, arg, args)
 	{
-		if (!has_plain_type(arg))
+		if (!has_plain_type(arg, context))
 			return false;
 	}
 	return true;
@@ -193,7 +259,7 @@ mutable_walker(Node *node, void *context)
 	mutable->found = InvalidOid;
 	if (check_functions_in_node(node, is_mutable_function, context))
 		return true;
-	if (OidIsValid(mutable->found) && !has_plain_arguments(node))
+	if (OidIsValid(mutable->found) && !has_plain_arguments(node, mutable))
 	{
 		mutable->refused = mutable->found;
 		return true;
@@ -201,7 +267,14 @@ mutable_walker(Node *node, void *context)
 	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
 		return true;
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, mutable_walker, context, 0);
+	{
+		bool		found;
+
+		mutable->queries = lcons(node, mutable->queries);
+		found = query_tree_walker((Query *) node, mutable_walker, context, 0);
+		mutable->queries = list_delete_first(mutable->queries);
+		return found;
+	}
 	return expression_tree_walker(node, mutable_walker, context);
 }
 
@@ -280,11 +353,24 @@ hash_composite(Oid type, uint64 *hash)
 static bool
 hash_walker(Node *node, void *context)
 {
+	List	   *args;
+
 	if (node == NULL)
 		return false;
 	check_functions_in_node(node, hash_function, context);
 	if (IsA(node, Var))
 		hash_composite(((Var *) node)->vartype, context);
+	if (IsA(node, TargetEntry))
+		hash_composite(exprType((Node *) ((TargetEntry *) node)->expr), context);
+	if (IsA(node, RowExpr))
+		hash_composite(((RowExpr *) node)->row_typeid, context);
+	/* of an aggregate they are targets */
+	if (IsA(node, RowExpr))
+		args = ((RowExpr *) node)->args;
+	else if (IsA(node, Aggref) || !get_arguments(node, &args))
+		args = NIL;
+	foreach_ptr(Node, arg, args)
+		hash_composite(exprType(arg), context);
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, hash_walker, context, 0);
 	return expression_tree_walker(node, hash_walker, context);

@@ -30,7 +30,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -185,74 +184,6 @@ flatten_aliases(Query *query)
 			rte->joinaliasvars = NIL;
 }
 
-/* The columns of a table, virtual generated ones as expressions; NIL if none is */
-static List *
-list_generated_columns(Relation rel, int rti)
-{
-	List	   *tlist = NIL;
-	bool		has_virtual = false;
-
-	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
-		Expr	   *expr;
-
-		if (mvr_compat_is_virtual(att))
-		{
-			expr = (Expr *) mvr_compat_generation_expr(rel, i + 1);
-			ChangeVarNodes((Node *) expr, 1, rti, 0);
-			has_virtual = true;
-		}
-		else if (att->attisdropped)
-			expr = (Expr *) makeNullConst(INT4OID, -1, InvalidOid);
-		else
-			expr = (Expr *) makeVar(rti, i + 1, att->atttypid, att->atttypmod,
-									att->attcollation, 0);
-		tlist = lappend(tlist, makeTargetEntry(expr, i + 1, pstrdup(NameStr(att->attname)),
-											   false));
-	}
-	return has_virtual ? tlist : NIL;
-}
-
-/*
- * A virtual generated column becomes its expression: no log can hold it.  A
- * table whose rows an outer join makes NULL becomes a subquery that has it.
- */
-static Query *
-expand_virtual_columns(Query *query)
-{
-	Bitmapset  *linear = mvr_normalize_list_linear(query);
-
-	for (int rti = 1; rti <= list_length(query->rtable); rti++)
-	{
-		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
-		Relation	rel;
-		List	   *tlist;
-
-		if (rte->rtekind != RTE_RELATION)
-			continue;
-		rel = table_open(rte->relid, NoLock);
-		tlist = list_generated_columns(rel, bms_is_member(rti, linear) ? rti : 1);
-		table_close(rel, NoLock);
-		if (tlist == NIL)
-			continue;
-		if (bms_is_member(rti, linear))
-			query = (Query *)
-				mvr_compat_replace_vars((Node *) query, rti, rte, tlist,
-										&query->hasSubLinks);
-		else
-		{
-			Query	   *sub = mvr_tree_make_select();
-
-			mvr_tree_append_from(sub, mvr_compat_move_rte(sub, rte, query));
-			sub->targetList = tlist;
-			lfirst(list_nth_cell(query->rtable, rti - 1)) =
-				mvr_tree_make_subquery_rte(sub, rte->eref->aliasname);
-		}
-	}
-	return query;
-}
-
 /* ----------
  * Joins become a flat FROM list, but for LEFT JOINs
  * ----------
@@ -307,7 +238,7 @@ is_simple_subquery(RangeTblEntry *rte)
 	return !rte->security_barrier && rte->securityQuals == NIL &&
 		sub->setOperations == NULL && sub->jointree->fromlist != NIL &&
 		sub->sortClause == NIL && !sub->hasTargetSRFs &&
-		!mvr_normalize_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
+		!mvr_layers_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
 }
 
 static bool
@@ -373,14 +304,6 @@ mvr_normalize_is_grouped(const Query *query)
 {
 	return mvr_layers_is_grouped(query) ||
 		(query->distinctClause && !query->hasDistinctOn);
-}
-
-/* Is it maintained by keys?  LIMIT has none: all rows are one key's. */
-bool
-mvr_normalize_is_keyed(const Query *query)
-{
-	return query->hasWindowFuncs || query->hasDistinctOn || query->limitCount ||
-		query->limitOffset;
 }
 
 /* A construct of this query level that is not maintained, or NULL */
@@ -518,7 +441,7 @@ drop_order(Query *query)
 {
 	List	   *kept = NIL;
 
-	if (mvr_normalize_is_keyed(query))
+	if (mvr_layers_is_keyed(query))
 		return;
 	query->sortClause = NIL;
 	foreach_ptr(TargetEntry, tle, query->targetList)
@@ -617,35 +540,6 @@ make_stage(Query *query, Context *context)
  * ----------
  */
 
-static void
-collect_linear(Node *node, Bitmapset **linear)
-{
-	if (IsA(node, RangeTblRef))
-		*linear = bms_add_member(*linear, ((RangeTblRef *) node)->rtindex);
-	else if (IsA(node, FromExpr))
-	{
-		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
-			collect_linear(item, linear);
-	}
-	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
-	{
-		collect_linear(((JoinExpr *) node)->larg, linear);
-		collect_linear(((JoinExpr *) node)->rarg, linear);
-	}
-	else
-		collect_linear(((JoinExpr *) node)->larg, linear);
-}
-
-/* The items whose rows nothing makes NULL, in the order of their numbers */
-Bitmapset *
-mvr_normalize_list_linear(Query *query)
-{
-	Bitmapset  *linear = NULL;
-
-	collect_linear((Node *) query->jointree, &linear);
-	return linear;
-}
-
 /* Normalize the subqueries in FROM, and pull up the simple ones */
 static Query *
 normalize_from_items(Query *query, Context *context)
@@ -669,7 +563,7 @@ normalize_from_items(Query *query, Context *context)
 			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
 												   rte->eref->aliasname)->eref;
 			if (is_simple_subquery(rte) &&
-				bms_is_member(rti, mvr_normalize_list_linear(query)))
+				bms_is_member(rti, mvr_tree_list_linear(query)))
 			{
 				query = pull_up_subquery(query, rti);
 				continue;
@@ -712,9 +606,11 @@ normalize_sublinks(Node *node, Context *context)
 	{
 		SubLink    *link = (SubLink *) node;
 		Query	   *query = castNode(Query, link->subselect);
+		bool		is_ordered = link->subLinkType == ARRAY_SUBLINK && query->sortClause;
 
+		/* an array has the order of its query, which no table would keep */
 		link->subselect = (Node *)
-			normalize_level(query, mvr_tree_is_correlated(query) ?
+			normalize_level(query, mvr_tree_is_correlated(query) || is_ordered ?
 							ROLE_DEPENDENT : ROLE_ITEM, context);
 		return normalize_sublinks(link->testexpr, context);
 	}
@@ -756,7 +652,7 @@ normalize_input(Query *query, Context *context)
 	query = mvr_desugar_full_joins(query);
 	query->jointree = castNode(FromExpr, flatten_join((Node *) query->jointree));
 	mvr_tree_blank_unused(query);
-	query = expand_virtual_columns(query);
+	query = mvr_columns_expand(query);
 	normalize_expressions(query, context);
 	if (context->reason)
 		return query;
@@ -764,6 +660,7 @@ normalize_input(Query *query, Context *context)
 	if (context->reason)
 		return query;
 	mvr_tree_blank_unused(query);
+	mvr_not_in_rewrite(query);
 	if (refuse_vars(query))
 		refuse(context, refuse_vars(query));
 	return query;
@@ -785,6 +682,10 @@ normalize_level(Query *query, Role role, Context *context)
 	inline_ctes(query);
 	if (query->setOperations == NULL)
 		flatten_aliases(query);
+	if (query->groupClause && query->groupingSets == NIL)
+		mvr_desugar_grouping(query);
+	if (role != ROLE_DEPENDENT && query->groupingSets && mvr_desugar_has_constant_key(query))
+		refuse(context, "a constant is a key of the grouping sets, and used elsewhere");
 	if (role != ROLE_DEPENDENT)
 	{
 		query = mvr_layers_split(query);
@@ -811,7 +712,7 @@ normalize_level(Query *query, Role role, Context *context)
 	query = normalize_input(query, context);
 	if (context->reason || role == ROLE_DEPENDENT)
 		return query;
-	if (mvr_normalize_is_keyed(query) ||
+	if (mvr_layers_is_keyed(query) ||
 		(mvr_normalize_is_grouped(query) && role == ROLE_ITEM))
 		query = make_stage(query, context);
 	return query;
@@ -840,6 +741,9 @@ order_walker(Node *node, void *context)
 			return true;
 	}
 	if (IsA(node, WindowClause) && ((WindowClause *) node)->orderClause == NIL)
+		return true;
+	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ARRAY_SUBLINK &&
+		castNode(Query, ((SubLink *) node)->subselect)->sortClause == NIL)
 		return true;
 	if (IsA(node, Query))
 	{

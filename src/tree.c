@@ -359,6 +359,35 @@ mvr_tree_list_rtis(Node *jointree)
 	return used;
 }
 
+static void
+collect_linear(Node *node, Bitmapset **linear)
+{
+	if (IsA(node, RangeTblRef))
+		*linear = bms_add_member(*linear, ((RangeTblRef *) node)->rtindex);
+	else if (IsA(node, FromExpr))
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			collect_linear(item, linear);
+	}
+	else if (((JoinExpr *) node)->jointype == JOIN_INNER)
+	{
+		collect_linear(((JoinExpr *) node)->larg, linear);
+		collect_linear(((JoinExpr *) node)->rarg, linear);
+	}
+	else
+		collect_linear(((JoinExpr *) node)->larg, linear);
+}
+
+/* The items whose rows nothing makes NULL, in the order of their numbers */
+Bitmapset *
+mvr_tree_list_linear(Query *query)
+{
+	Bitmapset  *linear = NULL;
+
+	collect_linear((Node *) query->jointree, &linear);
+	return linear;
+}
+
 /* Entries that no FROM item names stand for nothing, but for their rights */
 void
 mvr_tree_blank_unused(Query *query)
@@ -517,6 +546,18 @@ mvr_tree_make_visible(Query *query, Var *var)
 	mvr_compat_set_nulling(copy, mvr_tree_list_nulling((Node *) query->jointree,
 													   var->varno));
 	return copy;
+}
+
+/* The test of a subquery, with its columns in the place of PARAM_SUBLINK */
+Node *
+mvr_tree_fill_params(Node *node, List *targets)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
+		return copyObject((Node *) ((TargetEntry *)
+									list_nth(targets, ((Param *) node)->paramid - 1))->expr);
+	return expression_tree_mutator(node, mvr_tree_fill_params, targets);
 }
 
 /*

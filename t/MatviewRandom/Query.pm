@@ -113,9 +113,11 @@ sub from_item
 		$hard = 1 if $only || $rel->{hard};
 		my $from = ($rel->{kind} // '') eq 'partitioned' && chance(8) ? pick(@{ $rel->{parts} }) : $rel->{n};
 		my @scope = scope_of($name, $rel);
-		push @scope, { e => "${name}::text", t => 'text' } if chance(2) && $MatviewRandom::Expr::allow_stable;
-		push @scope, { e => "row_to_json($name)", t => 'json' } if $MatviewRandom::Expr::allow_stable && chance(5);
-		push @scope, { e => "($name IS NOT NULL)", t => 'bool' } if chance(2);
+		my $is_exact = !grep { $_->{fz} } @{ $rel->{cols} };
+		push @scope, { e => "${name}::text", t => 'text' } if $is_exact && $MatviewRandom::Expr::allow_stable && chance(6);
+		push @scope, { e => "row_to_json($name)", t => 'json' } if $is_exact && $MatviewRandom::Expr::allow_stable && chance(12);
+		push @scope, { e => "($name IS " . pick('NULL', 'NOT NULL') . ')', t => 'bool' } if chance(2);
+		push @scope, { e => "num_nonnulls($name)", t => 'int' } if chance(3);
 		push @scope, { e => "$name.tableoid::bigint", t => 'bigint' } if chance(1) && ($rel->{kind} // '') =~ /^(?:plain|part|inh)/;
 		@scope = grep { !$_->{whole} } @scope;
 		return { sql => "$only$from AS $name", scope => \@scope, rel => $rel, name => $name, plain => $from eq $rel->{n} };
@@ -344,7 +346,9 @@ sub grouped
 	push @outputs, @shown;
 	push @outputs, map { of_key($_) } grep { chance(12) } @keys;
 	my $sets = @keys && (chance(2) || spice('sets'));
-	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if $sets && chance(30);
+	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if @keys && chance($sets ? 30 : 3);
+	my $constant = $sets && chance(15) ? { e => "'every'::text", t => 'text' } : undef;
+	push @outputs, $constant if $constant;
 	my $functional = $sets ? [] : functional_columns($from, \@keys);
 	push @outputs, @$functional;
 	# with that, and a unique index, a view may be its own state table
@@ -354,7 +358,7 @@ sub grouped
 	my $having = chance(20) ? ' HAVING ' . having($scope, @keys, @aggs) : '';
 	my ($list, @cols) = name_outputs(@outputs);
 	my $unique = @keys && @shown == @keys && !$sets ? [ map { $_->{as} } @keys ] : undef;
-	my @by = $sets ? grouping_sets(@keys) : map { $_->{e} } @keys;
+	my @by = $sets ? grouping_sets(@keys, $constant // ()) : map { $_->{e} } @keys;
 	if (@keys && $unique && chance(15))
 	{
 		for my $key (@keys)

@@ -1,0 +1,65 @@
+-- GROUPING() without grouping sets, and constants among the keys of sets.
+\getenv dir PG_ABS_SRCDIR
+\set oracle :dir /sql/include/oracle.sql
+\i :oracle
+CREATE SCHEMA grouping_sets;
+SET search_path = grouping_sets, test;
+
+CREATE TABLE t (id int PRIMARY KEY, a int, b text, x int);
+INSERT INTO t SELECT g, g % 3, nullif('b' || g % 2, 'b1'), g FROM generate_series(1, 20) g;
+
+-- Without sets every key is in the one set
+CREATE MATERIALIZED VIEW plain AS
+  SELECT a, b, grouping(a, b) AS g, count(*) FROM t GROUP BY a, b HAVING grouping(b) = 0;
+CREATE MATERIALIZED VIEW plain_layers AS
+  SELECT a, rank() OVER (ORDER BY grouping(a), a) AS r, generate_series(0, grouping(a)) AS s, sum(x)
+    FROM t GROUP BY a;
+CREATE MATERIALIZED VIEW plain_below AS
+  SELECT a, (SELECT grouping(t.a) + max(u.x) FROM t u WHERE u.a = t.a) AS m FROM t GROUP BY a;
+CREATE MATERIALIZED VIEW plain_within AS
+  SELECT s.a, s.g, u.x FROM (SELECT a, grouping(a) AS g FROM t GROUP BY a) s JOIN t u ON u.id = s.a;
+CREATE MATERIALIZED VIEW plain_dependent AS
+  SELECT id, ARRAY(SELECT grouping(u.b) + count(*) FROM t u WHERE u.a = t.a GROUP BY u.b ORDER BY 1) FROM t;
+
+-- One set, an empty one, the same twice
+CREATE MATERIALIZED VIEW sets AS
+  SELECT a, count(*), grouping(a) AS g FROM t GROUP BY GROUPING SETS ((), (a));
+CREATE MATERIALIZED VIEW sets_one AS
+  SELECT a, count(*), grouping(a) AS g FROM t GROUP BY GROUPING SETS ((a));
+CREATE MATERIALIZED VIEW sets_empty AS
+  SELECT count(*) FROM t GROUP BY GROUPING SETS ((), ());
+CREATE MATERIALIZED VIEW sets_distinct AS
+  SELECT a, b, grouping(a, b) AS g, sum(x) FROM t GROUP BY DISTINCT ROLLUP (a, b), ROLLUP (a, b);
+
+-- Keys that are constants: groups of one value, and NULL where they are not
+CREATE MATERIALIZED VIEW constant_plain AS
+  SELECT 'all' AS k, count(*), sum(x) FROM t GROUP BY 'all'::text;
+CREATE MATERIALIZED VIEW constant_sets AS
+  SELECT 'all'::text AS k, a, grouping('all'::text, a) AS g, sum(x) FROM t GROUP BY ROLLUP ('all'::text, a);
+CREATE MATERIALIZED VIEW constant_unseen AS
+  SELECT count(*) FROM t GROUP BY CUBE (a, 'x'::text);
+CREATE MATERIALIZED VIEW constant_query AS
+  SELECT (SELECT max(b) FROM t) AS m, a, sum(x) FROM t GROUP BY CUBE ((SELECT max(b) FROM t), a);
+-- ... of which it is not clear what is the key
+CREATE MATERIALIZED VIEW constant_elsewhere AS
+  SELECT 'all'::text AS k, 'all'::text || coalesce(a::text, '') AS l, a, sum(x) FROM t GROUP BY ROLLUP ('all'::text, a);
+CREATE MATERIALIZED VIEW constant_above AS
+  SELECT (SELECT max(b) FROM t) AS m, coalesce((SELECT max(b) FROM t), '') AS c, rank() OVER (ORDER BY sum(x)) AS r
+    FROM t GROUP BY ROLLUP ((SELECT max(b) FROM t));
+CALL steps();
+
+INSERT INTO t VALUES (30, 1, 'new', 7), (31, 9, NULL, 9), (32, NULL, 'b0', 4);
+DELETE FROM t WHERE x < 6;
+UPDATE t SET a = 2 WHERE a = 1 AND b IS NULL;
+CALL steps();
+UPDATE t SET b = 'z' || b WHERE id % 3 = 0;
+CALL steps();
+DELETE FROM t;
+CALL steps();
+INSERT INTO t VALUES (1, 1, 'b', 1);
+CALL steps();
+
+DROP SCHEMA grouping_sets CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;

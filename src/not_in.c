@@ -1,0 +1,214 @@
+/*
+ * not_in.c
+ *		NOT IN and its kin, in a condition, as NOT EXISTS.
+ *
+ * The planner computes x NOT IN (q) from all rows of q, because of NULLs: if
+ * there is one among them, or x is one, the result is NULL.  A condition takes
+ * that for false, so there
+ *
+ *	x NOT IN (q)		NOT EXISTS (q WHERE x = y) AND NOT EXISTS (q WHERE y IS NULL)
+ *						AND (x IS NOT NULL OR NOT EXISTS (q))
+ *	x op ALL (q)		the same with the negator of op
+ *	x op ANY (q)		EXISTS (q WHERE x op y)
+ *
+ * where y is the column of q, and what tests for NULL is left out if there can be
+ * none.  Each of them is a join to the planner, and a change touches those rows
+ * that an index finds.  What is no simple comparison, or one of several columns
+ * that can be NULL, is asked whether it IS NOT FALSE.
+ *
+ * x IN (q) is a join already, but not within OR.
+ *
+ * On normalized levels (normalize.c), which remain that.
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteManip.h"
+#include "utils/lsyscache.h"
+
+#include "matview_refresh.h"
+
+/* NOT (test), with the negator of an operator */
+static Node *
+negate(Node *test)
+{
+	OpExpr	   *op = (OpExpr *) test;
+	Oid			negator = IsA(test, OpExpr) ? get_negator(op->opno) : InvalidOid;
+	List	   *args = NIL;
+
+	if (OidIsValid(negator))
+	{
+		op = copyObject(op);
+		op->opno = negator;
+		op->opfuncid = InvalidOid;
+		set_opfuncid(op);
+		return (Node *) op;
+	}
+	if (!is_orclause(test))
+		return (Node *) make_notclause((Expr *) test);
+	foreach_ptr(Node, arg, ((BoolExpr *) test)->args)
+		args = lappend(args, negate(arg));
+	return (Node *) make_andclause(args);
+}
+
+/* The rows of a subquery as one level to which conditions can be added; or NULL */
+static Query *
+make_rows(Query *sub)
+{
+	if (sub->setOperations)
+		return mvr_tree_is_correlated(sub) ? NULL : mvr_tree_make_outer(copyObject(sub), "arms");
+	if (mvr_layers_is_grouped(sub) || mvr_layers_is_keyed(sub) || sub->hasTargetSRFs ||
+		sub->jointree->fromlist == NIL)
+		return NULL;
+	sub = copyObject(sub);
+	sub->distinctClause = sub->sortClause = NIL;
+	return sub;
+}
+
+/* EXISTS (rows WHERE condition) */
+static Node *
+make_exists(Query *rows, Node *condition)
+{
+	Query	   *query = copyObject(rows);
+
+	query->jointree->quals = mvr_tree_and(list_make2(query->jointree->quals, condition));
+	query->targetList = NIL;
+	mvr_tree_append_target(query, mvr_tree_make_int4(1), "one");
+	return mvr_tree_make_exists(query);
+}
+
+static Node *
+make_not_exists(Query *rows, Node *condition)
+{
+	return (Node *) make_notclause((Expr *) make_exists(rows, condition));
+}
+
+static Node *
+make_null_test(Node *expr, NullTestType type)
+{
+	NullTest   *test = makeNode(NullTest);
+
+	test->arg = (Expr *) copyObject(expr);
+	test->nulltesttype = type;
+	test->location = -1;
+	return (Node *) test;
+}
+
+/* A test of the query's level, for the rows of a subquery */
+static Node *
+lower_test(Query *rows, Node *test)
+{
+	Node	   *lower = copyObject(test);
+
+	IncrementVarSublevelsUp(lower, 1, 0);
+	return mvr_tree_fill_params(lower, rows->targetList);
+}
+
+/* NOT EXISTS (rows WHERE NOT (test IS FALSE)), for one comparison that stands alone */
+static Node *
+build_none_of_one(Query *query, Query *rows, OpExpr *test)
+{
+	OpExpr	   *lower = (OpExpr *) lower_test(rows, (Node *) test);
+	List	   *result = list_make1(make_not_exists(rows, (Node *) lower));
+	Node	   *outside = linitial(test->args);
+	Node	   *inside = lsecond(lower->args);
+
+	if (!mvr_not_null_is_proven(rows, inside))
+		result = lappend(result, make_not_exists(rows, make_null_test(inside, IS_NULL)));
+	/* asked for such rows only; the subquery asks again, for delta_touch.c to see */
+	if (!mvr_not_null_is_proven(query, outside))
+		result = lappend(result,
+						 make_orclause(list_make2(make_null_test(outside, IS_NOT_NULL),
+												  make_not_exists(rows,
+																  make_null_test(linitial(lower->args),
+																				 IS_NULL)))));
+	return mvr_tree_and(result);
+}
+
+/* Can a test of the query's level be neither true nor false? */
+static bool
+can_be_null(Query *query, Query *rows, Node *test)
+{
+	List	   *args = mvr_not_null_is_comparison(test) ? ((OpExpr *) test)->args : NIL;
+
+	return args == NIL || !mvr_not_null_is_proven(query, linitial(args)) ||
+		!mvr_not_null_is_proven(rows, lsecond(((OpExpr *) lower_test(rows, test))->args));
+}
+
+/* NOT EXISTS (a row of the subquery for which the test is not false) */
+static Node *
+build_none(Query *query, Query *rows, Node *test)
+{
+	List	   *conditions = NIL;
+
+	if (mvr_not_null_is_comparison(test))
+		return build_none_of_one(query, rows, (OpExpr *) test);
+	foreach_ptr(Node, one, make_ands_implicit((Expr *) test))
+	{
+		Node	   *condition = lower_test(rows, one);
+
+		if (can_be_null(query, rows, one))
+		{
+			BooleanTest *not_false = makeNode(BooleanTest);
+
+			not_false->arg = (Expr *) condition;
+			not_false->booltesttype = IS_NOT_FALSE;
+			not_false->location = -1;
+			condition = (Node *) not_false;
+		}
+		conditions = lappend(conditions, condition);
+	}
+	return make_not_exists(rows, mvr_tree_and(conditions));
+}
+
+/* A condition that is, or is the negation of, a comparison with a subquery */
+static Node *
+rewrite_link(Query *query, Node *qual, SubLink *link, bool is_negated, bool is_joined)
+{
+	bool		is_all = link->subLinkType == ALL_SUBLINK;
+	Query	   *rows;
+
+	if ((!is_all && link->subLinkType != ANY_SUBLINK) || checkExprHasSubLink(link->testexpr) ||
+		(!is_all && !is_negated && is_joined))
+		return qual;
+	rows = make_rows(castNode(Query, link->subselect));
+	if (rows == NULL)
+		return qual;
+	if (is_all == is_negated)
+		return make_exists(rows, lower_test(rows, is_all ? negate(link->testexpr) :
+											link->testexpr));
+	return build_none(query, rows, is_all ? negate(link->testexpr) : link->testexpr);
+}
+
+/* "is_joined": the condition stands for itself, not within OR */
+static Node *
+rewrite_condition(Query *query, Node *qual, bool is_joined)
+{
+	List	   *args = NIL;
+
+	if (IsA(qual, SubLink))
+		return rewrite_link(query, qual, (SubLink *) qual, false, is_joined);
+	if (is_notclause(qual))
+	{
+		Node	   *arg = (Node *) get_notclausearg((Expr *) qual);
+
+		return IsA(arg, SubLink) ?
+			rewrite_link(query, qual, (SubLink *) arg, true, is_joined) : qual;
+	}
+	if (!is_andclause(qual) && !is_orclause(qual))
+		return qual;
+	foreach_ptr(Node, arg, ((BoolExpr *) qual)->args)
+		args = lappend(args, rewrite_condition(query, arg, is_joined && is_andclause(qual)));
+	return is_orclause(qual) ? (Node *) make_orclause(args) : mvr_tree_and(args);
+}
+
+/* Rewrite the WHERE clause of a level, whose subqueries are normalized */
+void
+mvr_not_in_rewrite(Query *query)
+{
+	if (query->hasSubLinks && query->jointree->quals)
+		query->jointree->quals = rewrite_condition(query, query->jointree->quals, true);
+}
