@@ -258,7 +258,8 @@ mvr_explain(PG_FUNCTION_ARGS)
 		put_line(&lines, "an index would make changes cheaper: %s", command);
 	put_line(&lines, "tracked: %s", tracked == NULL ? "no" :
 			 tracked->frontier.valid ? "yes" : "yes, to be filled");
-	if (tracked && stage->strategy == MVR_GROUPS && !mvr_inner_has_own_state(stage, tracked))
+	if (tracked && tracked->frontier.valid && stage->held &&
+		!mvr_inner_has_own_state(stage, tracked))
 		put_line(&lines, "the view is its own state table");
 	if (tracked && tracked->live != MVR_LIVE_NOT)
 		put_line(&lines, "maintained by those who write the base tables, when %s",

@@ -763,6 +763,17 @@ typedef struct MvrUse
 #define MVR_STATE_COUNT		3	/* int8: rows of input in the group */
 #define MVR_STATE_FIXED		3
 
+/* ----------
+ * uses.c: which base tables, and which columns of them, a view needs
+ * ----------
+ */
+extern void mvr_uses_collect(MvrStage *view, const MvrStage *stage);
+extern void mvr_uses_find_identities(MvrStage *view);
+
+/* ----------
+ * analyze.c, on
+ * ----------
+ */
 extern MvrStage *mvr_analyze_view(Relation view);
 extern int64 mvr_analyze_hash(const MvrStage *view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);

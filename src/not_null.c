@@ -9,12 +9,15 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "matview_refresh.h"
 
@@ -43,6 +46,24 @@ rejects_null(Node *qual, Node *expr)
 	return false;
 }
 
+/*
+ * Can the transaction's snapshot be one that sees NULLs from before the column
+ * was declared NOT NULL?
+ */
+static bool
+may_see_old_nulls(Oid relid, AttrNumber attno)
+{
+	TransactionId xmin;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	xmin = mvr_compat_get_not_null_xmin(relid, attno);
+	return !TransactionIdIsValid(xmin) ||
+		(TransactionIdIsNormal(xmin) &&
+		 (TransactionIdIsCurrentTransactionId(xmin) ||
+		  XidInMVCCSnapshot(xmin, GetTransactionSnapshot())));
+}
+
 /* Tables that inherit from one without NULLs may have them */
 static bool
 is_column_not_null(Oid relid, AttrNumber attno)
@@ -50,7 +71,8 @@ is_column_not_null(Oid relid, AttrNumber attno)
 	Relation	rel = table_open(relid, NoLock);
 	bool		result = attno > 0 &&
 		(rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE || !has_subclass(relid)) &&
-		mvr_compat_is_not_null(RelationGetDescr(rel), attno);
+		mvr_compat_is_not_null(RelationGetDescr(rel), attno) &&
+		!may_see_old_nulls(relid, attno);
 
 	table_close(rel, NoLock);
 	return result;
