@@ -173,6 +173,7 @@ typedef struct MvrWorker
 	Oid			view;
 	bool		is_gone;		/* the view, or its policy */
 	bool		is_changed;		/* there was something to do */
+	bool		is_undone;		/* for the view had been paused meanwhile */
 	bool		is_rewritten;	/* its tracking may not be as it was */
 	MvrRun		run;
 } MvrWorker;
@@ -1239,6 +1240,7 @@ extern List *mvr_policy_list(void);
 extern void mvr_policy_adopt(void);
 extern void mvr_policy_follow_refresh(Oid view);
 extern void mvr_policy_forget(List *relations);
+extern bool mvr_policy_is_in_force(Oid view);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
 extern void mvr_policy_store_run(const MvrRun *run, const char *error);
 extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);
