@@ -187,8 +187,8 @@ typedef struct MvrShared
 	bool		databases_changed;	/* look at pg_database again */
 	Oid			probe;			/* got the extension; or InvalidOid */
 	bool		probe_all;		/* more than one did */
-	TimestampTz made_at;		/* this and the next do not change */
-	int			crashes;		/* of the server, in a row */
+	TimestampTz ready_at;		/* when the first launcher was there, or 0 */
+	int			crashes;		/* of the server, in a row; does not change */
 } MvrShared;
 
 extern MvrShared *mvr_shared;
