@@ -509,6 +509,12 @@ end_statement(void)
 	maintain_views(false);
 }
 
+static void
+maintain_at_commit(void)
+{
+	maintain_views(true);
+}
+
 /* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
@@ -518,7 +524,7 @@ before_commit(XactEvent event, pg_attribute_unused() void *arg)
 		return;
 	/* catalogs are written with some snapshot active */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	maintain_views(true);
+	mvr_committing_run(maintain_at_commit);
 	PopActiveSnapshot();
 }
 

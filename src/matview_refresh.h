@@ -1183,6 +1183,13 @@ extern bool mvr_kept_is_armed(MvrSource *source);
 extern void mvr_kept_forget_all(void);
 
 /* ----------
+ * committing.c: no foreign table is read while a transaction commits
+ * ----------
+ */
+extern void mvr_committing_init(void);
+extern void mvr_committing_run(void (*function) (void));
+
+/* ----------
  * in_transaction.c: live views
  * ----------
  */
