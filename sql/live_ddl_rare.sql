@@ -103,3 +103,6 @@ SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
 
 DROP SERVER rare_files CASCADE;
 DROP SCHEMA rare, rare_tables, rare_others CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;
