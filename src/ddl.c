@@ -39,6 +39,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "matview_refresh.h"
 
@@ -55,6 +56,19 @@ check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("%s must be called as an event trigger", name));
+}
+
+/*
+ * Catalogs are written with some snapshot active, and DETACH PARTITION
+ * CONCURRENTLY ends in a transaction that has none.  True if it is to be popped.
+ */
+static bool
+push_snapshot(void)
+{
+	if (ActiveSnapshotSet())
+		return false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
 }
 
 /* The relations that the running event is about */
@@ -138,8 +152,13 @@ mvr_note_command(PG_FUNCTION_ARGS)
 Datum
 mvr_note_rename(PG_FUNCTION_ARGS)
 {
+	bool		has_pushed;
+
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
+	has_pushed = push_snapshot();
 	mvr_policy_adopt();
+	if (has_pushed)
+		PopActiveSnapshot();
 	PG_RETURN_NULL();
 }
 
@@ -268,10 +287,14 @@ mvr_recompute_live(PG_FUNCTION_ARGS)
 {
 	Node	   *command;
 	Oid			relid;
+	bool		has_pushed;
 
 	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	has_pushed = push_snapshot();
 	if (find_target(command, &relid))
 		mvr_in_transaction_check(relid, is_drop_of_table(command));
+	if (has_pushed)
+		PopActiveSnapshot();
 	PG_RETURN_NULL();
 }
