@@ -67,6 +67,7 @@ _PG_init(void)
 							 &mvr_intercept_refresh, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("matview");
+	mvr_committing_init();
 	mvr_in_transaction_init();
 	mvr_delta_stats_init();
 	if (!process_shared_preload_libraries_in_progress)

@@ -322,8 +322,8 @@ mvr_compat_move_rte(Query *to, RangeTblEntry *rte, Query *from)
 #endif
 
 /*
- * Let a query read a relation for which no rights are asked; the planner looks
- * at statistics with those of "as", or of the current user.
+ * Let a query read a relation with the rights of "as", who may, whoever runs it;
+ * the planner looks at statistics with them as well.  Until 15 none are asked.
  */
 static inline void
 mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
@@ -331,6 +331,8 @@ mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
 #if PG_VERSION_NUM >= 160000
 	RTEPermissionInfo *perminfo = addRTEPermissionInfo(&query->rteperminfos, rte);
 
+	perminfo->requiredPerms = ACL_SELECT;
+	perminfo->requiredPerms = ACL_SELECT;
 	perminfo->checkAsUser = as;
 #else
 	(void) query;
@@ -345,13 +347,12 @@ mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
 #define mvr_compat_is_index_operator(op) (get_op_btree_interpretation(op) != NIL)
 #endif
 
-/* What the executor checks the rights of a query by, and how */
+/* Check the rights to what one query, without those inside it, reads */
 #if PG_VERSION_NUM >= 160000
-#define mvr_compat_list_rights(query) ((query)->rteperminfos)
-#define mvr_compat_check_rights(rights) ExecCheckPermissions(NIL, rights, true)
+#define mvr_compat_check_rights(query) \
+	ExecCheckPermissions((query)->rtable, (query)->rteperminfos, true)
 #else
-#define mvr_compat_list_rights(query) ((query)->rtable)
-#define mvr_compat_check_rights(rights) ExecCheckRTPerms(rights, true)
+#define mvr_compat_check_rights(query) ExecCheckRTPerms((query)->rtable, true)
 #endif
 
 /*

@@ -25,6 +25,7 @@
  *
  * Commands that change what a query gives, other than by rows: no trigger tells
  * of them, so live views are looked at when such a command ends, and recomputed.
+ * Among them is DROP TRIGGER, for one of ours may be dropped.
  *
  * ALTER: a policy has the view's name beside its OID, for pg_dump.
  */
@@ -39,6 +40,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 #include "matview_refresh.h"
 
@@ -55,6 +57,19 @@ check_called_as_event_trigger(FunctionCallInfo fcinfo, const char *name)
 		ereport(ERROR,
 				errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("%s must be called as an event trigger", name));
+}
+
+/*
+ * Catalogs are written with some snapshot active, and DETACH PARTITION
+ * CONCURRENTLY ends in a transaction that has none.  True if it is to be popped.
+ */
+static bool
+push_snapshot(void)
+{
+	if (ActiveSnapshotSet())
+		return false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return true;
 }
 
 /* The relations that the running event is about */
@@ -152,8 +167,13 @@ mvr_note_command(PG_FUNCTION_ARGS)
 Datum
 mvr_note_rename(PG_FUNCTION_ARGS)
 {
+	bool		has_pushed;
+
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
+	has_pushed = push_snapshot();
 	adopt_policies();
+	if (has_pushed)
+		PopActiveSnapshot();
 	PG_RETURN_NULL();
 }
 
@@ -190,6 +210,47 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* Does CREATE TABLE put a table below another one? */
+static bool
+is_child(const CreateStmt *create)
+{
+	return create->partbound != NULL || create->inhRelations != NIL;
+}
+
+/* Does one within CREATE SCHEMA, which has no event of its own? */
+static bool
+has_child(const CreateSchemaStmt *create)
+{
+	ListCell   *lc;
+
+	foreach(lc, create->schemaElts)
+		if (IsA(lfirst(lc), CreateStmt) && is_child(lfirst_node(CreateStmt, lc)))
+			return true;
+	return false;
+}
+
+/* ALTER TABLE: what it alters, or the parent that it takes a child from */
+static RangeVar *
+get_altered(const AlterTableStmt *alter)
+{
+	RangeVar   *name = alter->relation;
+	ListCell   *lc;
+
+	foreach(lc, alter->cmds)
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_DropInherit)
+			name = castNode(RangeVar, lfirst_node(AlterTableCmd, lc)->def);
+	return name;
+}
+
+/* DROP TRIGGER: the table that it was on */
+static RangeVar *
+get_trigger_table(const DropStmt *drop)
+{
+	List	   *name = linitial_node(List, drop->objects);
+
+	return makeRangeVarFromNameList(list_truncate(list_copy(name), list_length(name) - 1));
+}
+
 /*
  * The relation that a command is about whose rows no trigger tells of; false if
  * there are none.  InvalidOid if it can be any.
@@ -200,29 +261,39 @@ find_target(Node *command, Oid *relid)
 	RangeVar   *name = NULL;
 
 	*relid = InvalidOid;
-	if (IsA(command, CreateStmt))
+	switch (nodeTag(command))
 	{
-		CreateStmt *create = (CreateStmt *) command;
-
-		if (create->partbound == NULL && create->inhRelations == NIL)
-			return false;
-		name = create->relation;
-	}
-	else if (IsA(command, AlterTableStmt) &&
-			 ((AlterTableStmt *) command)->objtype != OBJECT_TYPE)
-	{
-		AlterTableStmt *alter = (AlterTableStmt *) command;
-		ListCell   *lc;
-
-		name = alter->relation;
-		foreach(lc, alter->cmds)
-			if (lfirst_node(AlterTableCmd, lc)->subtype == AT_DropInherit)
-				name = castNode(RangeVar, lfirst_node(AlterTableCmd, lc)->def);
+		case T_CreateSchemaStmt:
+			return has_child((CreateSchemaStmt *) command);
+		case T_CreateStmt:
+		case T_CreateForeignTableStmt:
+			if (!is_child((CreateStmt *) command))
+				return false;
+			name = ((CreateStmt *) command)->relation;
+			break;
+		case T_AlterTableStmt:
+			if (((AlterTableStmt *) command)->objtype != OBJECT_TYPE)
+				name = get_altered((AlterTableStmt *) command);
+			break;
+		case T_DropStmt:
+			if (((DropStmt *) command)->removeType == OBJECT_TRIGGER)
+				name = get_trigger_table((DropStmt *) command);
+			break;
+		default:
+			break;
 	}
 	if (name == NULL)
 		return true;
 	*relid = RangeVarGetRelid(name, NoLock, true);
 	return OidIsValid(*relid);
+}
+
+static bool
+is_drop_of_table(Node *command)
+{
+	return IsA(command, DropStmt) &&
+		(((DropStmt *) command)->removeType == OBJECT_TABLE ||
+		 ((DropStmt *) command)->removeType == OBJECT_FOREIGN_TABLE);
 }
 
 /* Event trigger on ddl_command_end of what can change the contents of live views */
@@ -231,11 +302,14 @@ mvr_recompute_live(PG_FUNCTION_ARGS)
 {
 	Node	   *command;
 	Oid			relid;
+	bool		has_pushed;
 
 	check_called_as_event_trigger(fcinfo, "matview.recompute_live()");
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	has_pushed = push_snapshot();
 	if (find_target(command, &relid))
-		mvr_in_transaction_check(relid, IsA(command, DropStmt) &&
-								 ((DropStmt *) command)->removeType == OBJECT_TABLE);
+		mvr_in_transaction_check(relid, is_drop_of_table(command));
+	if (has_pushed)
+		PopActiveSnapshot();
 	PG_RETURN_NULL();
 }

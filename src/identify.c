@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_am.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -139,7 +140,8 @@ build_search(Relation base, MvrDelta *delta, Bitmapset *with_nulls)
 	rte->inh = true;
 	rte->inFromCl = true;
 	rte->eref = makeAlias("base", NIL);
-	mvr_compat_read_freely(query, rte, InvalidOid);
+	/* where the view's owner reads it through a plain view, he may not */
+	mvr_compat_read_freely(query, rte, BOOTSTRAP_SUPERUSERID);
 	mvr_tree_append_from(query, rte);
 	mvr_tree_append_target(query, (Expr *) makeVar(1, TableOidAttributeNumber, OIDOID, -1,
 												   InvalidOid, 0), "of");

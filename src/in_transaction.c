@@ -546,6 +546,12 @@ end_timeout(void)
 	disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
+static void
+maintain_at_commit(void)
+{
+	maintain_views(true);
+}
+
 /* Nothing runs here that would have left a snapshot, and to write takes one */
 static void
 before_commit(XactEvent event, pg_attribute_unused() void *arg)
@@ -558,7 +564,7 @@ before_commit(XactEvent event, pg_attribute_unused() void *arg)
 	has_timeout = start_timeout();
 	/* catalogs are written with some snapshot active */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	maintain_views(true);
+	mvr_committing_run(maintain_at_commit);
 	PopActiveSnapshot();
 	if (has_timeout)
 		end_timeout();

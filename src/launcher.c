@@ -366,21 +366,38 @@ notice_clock(TimestampTz now)
 	last = now;
 }
 
+/*
+ * The time counts from when the server was ready for others, however long its
+ * recovery took, and not anew for a launcher that has been ended.
+ */
+static TimestampTz
+get_ready_time(TimestampTz now)
+{
+	TimestampTz ready;
+
+	SpinLockAcquire(&mvr_shared->mutex);
+	if (mvr_shared->ready_at == 0)
+		mvr_shared->ready_at = now;
+	ready = mvr_shared->ready_at;
+	SpinLockRelease(&mvr_shared->mutex);
+	return ready;
+}
+
 static void
 wait_after_crashes(void)
 {
-	TimestampTz made = mvr_shared->made_at;
 	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz ready = get_ready_time(now);
 	int64		delay = Min(FIRST_DELAY << Min(mvr_shared->crashes, 20), MAX_CRASH_DELAY);
 
-	if (mvr_shared->crashes < 2 || now < made || now >= made + delay)
+	if (mvr_shared->crashes < 2 || now < ready || now >= ready + delay)
 		return;
 	ereport(LOG,
 			errmsg("automatic refreshes begin in %d seconds, for the server has crashed %d times",
 				   (int) (delay / USECS_PER_SEC), mvr_shared->crashes),
 			errhint("If a refresh is the reason, call matview.pause() for the view."));
-	for (; now >= made && now < made + delay; now = GetCurrentTimestamp())
-		mvr_process_wait(made + delay);
+	for (; now >= ready && now < ready + delay; now = GetCurrentTimestamp())
+		mvr_process_wait(ready + delay);
 }
 
 static void

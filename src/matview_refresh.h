@@ -173,6 +173,7 @@ typedef struct MvrWorker
 	Oid			view;
 	bool		is_gone;		/* the view, or its policy */
 	bool		is_changed;		/* there was something to do */
+	bool		is_undone;		/* for the view had been paused meanwhile */
 	bool		is_rewritten;	/* its tracking may not be as it was */
 	MvrRun		run;
 } MvrWorker;
@@ -186,8 +187,8 @@ typedef struct MvrShared
 	bool		databases_changed;	/* look at pg_database again */
 	Oid			probe;			/* got the extension; or InvalidOid */
 	bool		probe_all;		/* more than one did */
-	TimestampTz made_at;		/* this and the next do not change */
-	int			crashes;		/* of the server, in a row */
+	TimestampTz ready_at;		/* when the first launcher was there, or 0 */
+	int			crashes;		/* of the server, in a row; does not change */
 } MvrShared;
 
 extern MvrShared *mvr_shared;
@@ -1231,6 +1232,13 @@ extern bool mvr_kept_is_armed(MvrSource *source);
 extern void mvr_kept_forget_all(void);
 
 /* ----------
+ * committing.c: no foreign table is read while a transaction commits
+ * ----------
+ */
+extern void mvr_committing_init(void);
+extern void mvr_committing_run(void (*function) (void));
+
+/* ----------
  * in_transaction.c: live views
  * ----------
  */
@@ -1288,6 +1296,7 @@ extern List *mvr_policy_list(void);
 extern bool mvr_policy_adopt(void);
 extern void mvr_policy_follow_refresh(Oid view);
 extern void mvr_policy_forget(List *relations);
+extern bool mvr_policy_is_in_force(Oid view);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
 extern void mvr_policy_store_run(const MvrRun *run, const char *error);
 extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);

@@ -467,6 +467,15 @@ mvr_policy_list(void)
 	return policies;
 }
 
+/* Is a view to be refreshed automatically, as of what is committed now? */
+bool
+mvr_policy_is_in_force(Oid view)
+{
+	Row			row;
+
+	return lookup_row(view, &row) && !row.paused;
+}
+
 /*
  * Bring names and OIDs of rows up to date: adopt what a restore has brought,
  * and follow renames.  Returns whether there was anything to adopt.

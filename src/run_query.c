@@ -92,18 +92,16 @@ mvr_run_query_environment(List *deltas)
 }
 
 static bool
-collect_rights(Node *node, void *context)
+check_rights(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 	{
-		List	  **rights = context;
-
-		*rights = list_concat(*rights, mvr_compat_list_rights((Query *) node));
-		return query_tree_walker((Query *) node, collect_rights, context, 0);
+		mvr_compat_check_rights((Query *) node);
+		return query_tree_walker((Query *) node, check_rights, context, 0);
 	}
-	return expression_tree_walker(node, collect_rights, context);
+	return expression_tree_walker(node, check_rights, context);
 }
 
 /*
@@ -113,10 +111,7 @@ collect_rights(Node *node, void *context)
 void
 mvr_run_query_check_rights(Query *query)
 {
-	List	   *rights = NIL;
-
-	collect_rights((Node *) query, &rights);
-	mvr_compat_check_rights(rights);
+	check_rights((Node *) query, NULL);
 }
 
 /*

@@ -521,7 +521,7 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 	view->run = result->run;
 	if (result->is_gone || !view->is_listed)
 		must_list = true;
-	if (result->run.failures > 0)
+	if (result->run.failures > 0 || result->is_undone)
 		view->is_dirty = true;
 	else
 		view->must_check = false;

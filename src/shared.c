@@ -105,8 +105,7 @@ static void
 initialize_memory(void)
 {
 	memset(mvr_shared, 0, get_size());
-	mvr_shared->made_at = GetCurrentTimestamp();
-	mvr_shared->crashes = count_crashes(mvr_shared->made_at);
+	mvr_shared->crashes = count_crashes(GetCurrentTimestamp());
 	mvr_shared->lock = &GetNamedLWLockTranche("matview_refresh")->lock;
 	SpinLockInit(&mvr_shared->mutex);
 	for (int i = 0; i < mvr_nslots; i++)

@@ -22,6 +22,11 @@
  *
  * No lock is waited for longer than LOCK_TIMEOUT: a worker must not be kept
  * by a view that somebody has locked while others are due.
+ *
+ * A view is not refreshed any more when matview.pause() has returned, or its
+ * policy has ended.  What is committed after that, the snapshot of a refresh
+ * that sees no pause does not see either.  So it is enough to look at the end,
+ * and to undo a refresh that finds its view paused.
  */
 #include "postgres.h"
 
@@ -315,6 +320,16 @@ run_once(Oid view, MvrWorker *result)
 		result->is_changed = !is_none;
 		result->is_rewritten = !is_none && strcmp(mode, "incremental") != 0;
 		result->run.finished = GetCurrentTimestamp();
+		if (!is_none && !mvr_policy_is_in_force(view))
+		{
+			result->is_changed = false;
+			result->is_undone = true;
+			result->run.failures = before.failures;
+			result->run.sqlstate = before.sqlstate;
+			result->run.retry_at = before.retry_at;
+			AbortCurrentTransaction();
+			return;
+		}
 		if (!is_none || before.failures > 0 ||
 			(!is_live(view) &&
 			 (result->run.started - before.started >= STORE_INTERVAL ||
@@ -390,7 +405,7 @@ count_run(const MvrWorker *result)
 	if (db == NULL)
 		return;
 	SpinLockAcquire(&db->mutex);
-	if (result->run.failures > 0)
+	if (result->run.failures > 0 && !result->is_undone)
 		db->counters.failures++;
 	else
 		db->counters.refreshes++;
@@ -419,6 +434,7 @@ do_work(void)
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	me->run = result.run;
 	me->is_gone = result.is_gone;
+	me->is_undone = result.is_undone;
 	me->is_rewritten = result.is_rewritten;
 	me->has_worked = true;
 	/* one that has come since does not know of it, and refreshes it anyway */

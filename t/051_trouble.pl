@@ -49,6 +49,19 @@ sub count_in_log
 	return scalar @lines;
 }
 
+# Waits for so many lines of the log, and counts them
+sub wait_in_log
+{
+	my ($pattern, $offset, $count) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if count_in_log($pattern, $offset) >= $count;
+		select undef, undef, undef, 0.1;
+	}
+	return count_in_log($pattern, $offset);
+}
+
 # Settings that would break a worker, of whom it connects as and of the owner
 sql('CREATE ROLE owner NOLOGIN', 'GRANT ALL ON SCHEMA public TO owner', 'CREATE EXTENSION matview_refresh');
 my $superuser = sql('SELECT current_user');
@@ -139,8 +152,14 @@ is(count_in_log(qr/public\.failing works again after \d+ failures/, $offset), 1,
 # Settings that are changed hold for what is waiting already
 $node->append_conf('postgresql.conf', 'matview.min_interval = 1h');
 $node->reload;
-sql('SELECT pg_sleep(0.5)', 'UPDATE base SET v = v + 2', 'SELECT pg_sleep(0.5)');
-is(sql(q(SELECT missing > 0 FROM matview.check('grouped'))), 't', 'a view that waits');
+# until the scheduler has seen it
+my $waits = 'f';
+for (1 .. 100)
+{
+	sql('UPDATE base SET v = v + 2', 'SELECT pg_sleep(0.5)');
+	last if ($waits = sql(q(SELECT missing > 0 FROM matview.check('grouped')))) eq 't';
+}
+is($waits, 't', 'a view that waits');
 $node->append_conf('postgresql.conf', 'matview.min_interval = 10ms');
 $node->reload;
 wait_right($_, "min_interval is short again: $_") for 'grouped', 'recomputed', 'failing';
@@ -158,14 +177,15 @@ wait_right('grouped', 'when the lock has gone');
 is(count_in_log(qr/automatic refresh/, $offset), 0, 'no line in the log');
 
 # A cancellation that finds nothing to cancel
-sql('SELECT pg_sleep(0.5)');
-my $ours = q(SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity WHERE backend_type ~ '^matview');
-my $pids = sql($ours);
+wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
+my @pids = split /\n/, sql(q(SELECT pid FROM pg_stat_activity WHERE backend_type ~ '^matview'));
 sql(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE backend_type ~ '^matview'), 'SELECT pg_sleep(0.5)');
-is(sql($ours), $pids, 'idle processes are not ended by a cancellation');
+is(sql('SELECT count(*) FROM pg_stat_activity WHERE pid IN (' . join(', ', @pids) . ')'), scalar @pids,
+	'idle processes are not ended by a cancellation');
 
-# A worker that is ended in the midst of a refresh
-sql('CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(CASE WHEN (SELECT count(*) FROM public.slowly) > 0 THEN 1 ELSE 0 END); RETURN $1; END $$',
+# A worker that is ended in the midst of a refresh, which goes on as long as
+# there is a row in a table
+sql('CREATE FUNCTION slow(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN WHILE EXISTS (SELECT FROM public.slowly) LOOP PERFORM pg_sleep(0.05); END LOOP; RETURN $1; END $$',
 	'CREATE TABLE slowly (a int)', 'GRANT ALL ON slowly TO owner',
 	'CREATE MATERIALIZED VIEW slow AS SELECT slow(id) AS id FROM base WHERE id < 4', 'INSERT INTO slowly VALUES (1)',
 	q(SELECT matview.set_auto_refresh('slow', 'on_change')));
@@ -177,16 +197,27 @@ sql('DELETE FROM slowly');
 wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
 sql('UPDATE base SET v = v + 1');
 wait_right($_, "a worker ended: $_") for 'slow', 'grouped', 'recomputed', 'failing';
-sql(q(SELECT matview.set_auto_refresh('slow', 'off')));
+
+# A view is paused while it is refreshed: that comes to nothing, and is made up for
+sql('INSERT INTO slowly VALUES (1)', 'INSERT INTO base VALUES (-1, 1, 1)');
+wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE view = 'slow'::regclass AND phase <> 'locking'), 'it runs again');
+my $failures = sql(q(SELECT failures FROM matview.views WHERE view = 'slow'::regclass));
+sql(q(SELECT matview.pause('slow')), 'DELETE FROM slowly');
+wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'and no more');
+is(sql('SELECT count(*) FROM slow WHERE id = -1'), '0', 'paused while it was refreshed');
+is(sql(q(SELECT failures FROM matview.views WHERE view = 'slow'::regclass)), $failures, 'which is no failure');
+sql(q(SELECT matview.resume('slow')));
+wait_right('slow', 'resumed');
+sql('DELETE FROM base WHERE id = -1', q(SELECT matview.set_auto_refresh('slow', 'off')));
 
 # Policies that end while their views are refreshed: the workers are there for others
 sql('INSERT INTO slowly VALUES (1)',
 	map({ "CREATE MATERIALIZED VIEW ended_$_ AS SELECT slow(id) AS id FROM base WHERE id < 4 WITH NO DATA" } 1 .. 2),
 	map { "SELECT matview.set_auto_refresh('ended_$_', 'on_change')" } 1 .. 2);
 wait_for('SELECT count(*) = 2 FROM matview.progress', 'both workers are busy');
-sql((map { "SELECT matview.set_auto_refresh('ended_$_', 'off')" } 1 .. 2), 'UPDATE base SET v = v + 1');
+sql((map { "SELECT matview.set_auto_refresh('ended_$_', 'off')" } 1 .. 2), 'DELETE FROM slowly', 'UPDATE base SET v = v + 1');
 wait_right($_, "after that: $_") for 'grouped', 'failing';
-sql('DELETE FROM slowly', 'DROP MATERIALIZED VIEW ended_1, ended_2');
+sql('DROP MATERIALIZED VIEW ended_1, ended_2');
 
 # DROP of a view while it is refreshed, and of what it reads
 sql('CREATE MATERIALIZED VIEW gone AS SELECT * FROM base', q(SELECT matview.set_auto_refresh('gone', '100 milliseconds')));
@@ -206,12 +237,7 @@ $node->append_conf('postgresql.conf', q(max_worker_processes = 3));
 $offset = -s $node->logfile;
 $node->restart;
 sql('UPDATE base SET v = v + 1');
-for (1 .. 600)
-{
-	last if count_in_log(qr/no background worker slot is free for a refresh worker/, $offset);
-	select undef, undef, undef, 0.1;
-}
-is(count_in_log(qr/no background worker slot is free for a refresh worker/, $offset), 1, 'no worker: one line');
+is(wait_in_log(qr/no background worker slot is free for a refresh worker/, $offset, 1), 1, 'no worker: one line');
 is(sql(q(SELECT missing > 0 FROM matview.check('grouped'))), 't', 'it waits');
 $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
@@ -225,10 +251,14 @@ ok($node->poll_query_until('broken', 'SELECT count(*) = 1 FROM matview.views WHE
 my $file = $node->data_dir . '/base/' . sql(q(SELECT oid FROM pg_database WHERE datname = 'broken')) . '/PG_VERSION';
 rename $file, "$file.away" or die $!;
 $offset = -s $node->logfile;
-sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'),
-	'SELECT pg_sleep(4)');
-my $attempts = count_in_log(qr/FATAL: .*not a valid data directory/, $offset);
-ok($attempts > 0 && $attempts < 6, 'not too often') or diag("$attempts attempts");
+sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'));
+my $began = time;
+my $attempts = wait_in_log(qr/FATAL: .*not a valid data directory/, $offset, 2);
+sql('SELECT pg_sleep(2)');
+$attempts = count_in_log(qr/FATAL: .*not a valid data directory/, $offset);
+cmp_ok($attempts, '>=', 2, 'it is tried again');
+# after a second, two, four ...
+cmp_ok(2**($attempts - 1) - 1, '<=', time - $began + 1, 'not too often') or diag("$attempts attempts");
 rename "$file.away", $file or die $!;
 ok($node->poll_query_until('broken', q(SELECT last_attempt > now() - interval '1 second' FROM matview.views)), 'it works again');
 sql('DROP DATABASE broken');
@@ -269,16 +299,14 @@ for my $crash (1 .. 2)
 {
 	wait_for(q(SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'), 'a scheduler');
 	kill 9, sql(q(SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'));
-	for (1 .. 100)
-	{
-		last if count_in_log(qr/database system is ready/, $offset) >= $crash;
-		select undef, undef, undef, 0.1;
-	}
+	wait_in_log(qr/database system is ready/, $offset, $crash);
 }
-sql('SELECT pg_sleep(2)');
-is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler')), '0', 'nothing for some time');
-is(count_in_log(qr/automatic refreshes begin in 4 seconds, for the server has crashed 2 times/, $offset), 1, 'one line in the log');
+is(wait_in_log(qr/automatic refreshes begin in 4 seconds, for the server has crashed 2 times/, $offset, 1), 1, 'one line in the log');
 sql('UPDATE base SET v = v + 1');
+wait_for(q(SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'), 'a scheduler again');
+my ($said) = substr(slurp_file($node->logfile), $offset) =~ /^(\S+ \S+ \S+) .*automatic refreshes begin in 4 seconds/m;
+is(sql("SELECT min(backend_start) > timestamptz '$said' + interval '3.9 seconds' FROM pg_stat_activity WHERE backend_type = 'matview refresh scheduler'"),
+	't', 'nothing for some time');
 wait_right($_, "then: $_") for 'grouped', 'chain_2';
 
 $node->stop;

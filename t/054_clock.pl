@@ -74,7 +74,7 @@ sub swap_beside
 sub wait_for
 {
 	my ($query, $name, $seconds) = @_;
-	my $end = time + ($seconds // 10);
+	my $end = time + ($seconds // 60);
 
 	while (time <= $end)
 	{
@@ -166,11 +166,17 @@ set_clock(400 * $day);
 sql(q(SELECT matview.set_auto_refresh('changed', 'on_change')));
 sql('UPDATE base SET v = v + 1');
 wait_for(q(SELECT missing = 0 AND extra = 0 FROM matview.check('changed')), 'a worker');
-set_clock(0);
-sql('SELECT pg_reload_conf(), pg_sleep(1)');
-set_clock(400);
-sql('SELECT pg_reload_conf()');
-wait_for(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker'), 'an idle worker has gone');
+my $workers = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'matview refresh worker');
+for (1 .. 20)
+{
+	# it must have seen the one before it sees the other
+	set_clock(0);
+	sql('SELECT pg_reload_conf(), pg_sleep(1)');
+	set_clock(400);
+	sql('SELECT pg_reload_conf(), pg_sleep(1)');
+	last if sql($workers) eq '0';
+}
+is(sql($workers), '0', 'an idle worker has gone');
 
 # matview.swap_timeout is a time, too
 is(swap_beside('1min', 3600, 1), "concurrent\n", 'forward: waits for the reader');

@@ -1,0 +1,108 @@
+-- Commands by which few would expect a view that writers maintain to change
+\getenv dir PG_ABS_SRCDIR
+\set oracle :dir /sql/include/oracle.sql
+\i :oracle
+CREATE SCHEMA rare;
+SET search_path = rare, test;
+
+-- All live views of this schema that are not what their query says
+CREATE FUNCTION wrong() RETURNS TABLE (view name, contents text) LANGUAGE sql AS $$
+    SELECT relname, test.contents(c.oid) FROM pg_class c
+     WHERE relkind = 'm' AND relnamespace = 'rare'::regnamespace AND test.contents(c.oid) <> 'right'
+     ORDER BY relname $$;
+-- A view under both policies
+CREATE PROCEDURE make(name text, query text) LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE MATERIALIZED VIEW %I AS %s', name || '_s', query);
+    EXECUTE format('CREATE MATERIALIZED VIEW %I AS %s', name || '_c', query);
+    PERFORM matview.set_auto_refresh((name || '_s')::regclass, 'on_statement');
+    PERFORM matview.set_auto_refresh((name || '_c')::regclass, 'on_commit');
+END $$;
+
+CREATE TABLE p (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10);
+CREATE TABLE parent (id int, v int);
+INSERT INTO p VALUES (1, 1);
+INSERT INTO parent VALUES (1, 1);
+CALL make('parted', 'SELECT id, v FROM p');
+CALL make('inherited', 'SELECT sum(v) AS s FROM parent');
+
+-- CREATE SCHEMA creates tables without an event for each
+CREATE SCHEMA rare_tables
+    CREATE TABLE p2 PARTITION OF rare.p FOR VALUES FROM (10) TO (20)
+    CREATE TABLE child () INHERITS (rare.parent);
+INSERT INTO p VALUES (11, 11);
+INSERT INTO rare_tables.p2 VALUES (12, 12);
+INSERT INTO rare_tables.child VALUES (2, 2);
+SELECT * FROM wrong();
+CREATE SCHEMA rare_others CREATE TABLE t (id int) CREATE VIEW v AS SELECT id FROM t;
+SELECT * FROM wrong();
+
+-- Triggers of ours that somebody drops or renames
+CREATE PROCEDURE on_triggers(command text, what text) LANGUAGE plpgsql AS $$
+DECLARE
+    trigger record;
+BEGIN
+    FOR trigger IN SELECT tgname AS name, tgrelid::regclass AS base FROM pg_trigger
+                    WHERE tgname LIKE 'matview%' AND tgrelid IN ('p1'::regclass, 'parent'::regclass)
+                      AND pg_get_triggerdef(oid) ~ what
+    LOOP
+        EXECUTE format(command, trigger.name, trigger.base, 'own_' || trigger.name);
+    END LOOP;
+END $$;
+CALL on_triggers('DROP TRIGGER %I ON %s', 'INSERT');
+INSERT INTO p VALUES (2, 2);
+INSERT INTO parent VALUES (2, 2);
+SELECT * FROM wrong();
+CALL on_triggers('ALTER TRIGGER %I ON %s RENAME TO %I', 'UPDATE');
+UPDATE p SET v = v + 1;
+UPDATE parent SET v = v + 1;
+SELECT * FROM wrong();
+
+-- A function by another name
+CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 3) g;
+CREATE FUNCTION plus(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+    $$ BEGIN RETURN $1 + coalesce(nullif(current_setting('rare.plus', true), ''), '0')::int; END $$;
+CALL make('calls', 'SELECT id, plus(id) AS p FROM t');
+ALTER ROUTINE plus(int) SET rare.plus = 5;
+SELECT * FROM wrong();
+
+-- A foreign table becomes a partition: its rows are there from then on.  They
+-- cannot be read at commit, when the foreign data wrapper has done its part.
+CREATE EXTENSION file_fdw SCHEMA rare;
+CREATE SERVER rare_files FOREIGN DATA WRAPPER file_fdw;
+CREATE FOREIGN TABLE far PARTITION OF p FOR VALUES FROM (100) TO (200)
+    SERVER rare_files OPTIONS (program 'echo 101,101', format 'csv');
+SELECT * FROM wrong();
+SELECT matview.set_auto_refresh('parted_c', 'off');
+CREATE FOREIGN TABLE far PARTITION OF p FOR VALUES FROM (100) TO (200)
+    SERVER rare_files OPTIONS (program 'echo 101,101', format 'csv');
+SELECT * FROM wrong() WHERE view <> 'parted_c';
+DROP FOREIGN TABLE far;
+SELECT * FROM wrong() WHERE view <> 'parted_c';
+CREATE FOREIGN TABLE far (id int, v int) SERVER rare_files OPTIONS (program 'echo 7,7', format 'csv');
+SELECT matview.set_auto_refresh('inherited_c', 'off');
+ALTER FOREIGN TABLE far INHERIT parent;
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+ALTER FOREIGN TABLE far NO INHERIT parent;
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+-- nor by a function
+CREATE FUNCTION look(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN (SELECT max(v) FROM rare.far); END $$;
+CREATE MATERIALIZED VIEW looks AS SELECT id, look(id) AS l FROM t;
+SELECT matview.set_auto_refresh('looks', 'on_commit');
+\set SHOW_CONTEXT never
+INSERT INTO t VALUES (4);
+BEGIN;
+INSERT INTO t VALUES (4);
+PREPARE TRANSACTION 'rare';
+SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts WHERE gid = 'rare' \gexec
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+SELECT matview.set_auto_refresh('looks', 'on_statement');
+INSERT INTO t VALUES (4);
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+
+DROP SERVER rare_files CASCADE;
+DROP SCHEMA rare, rare_tables, rare_others CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;
