@@ -6,7 +6,9 @@
  * one row must not read the registry.  Whoever changes the registry invalidates
  * the relcache entry of the base table, under a lock that keeps writers out
  * (mvr_catalog_store_log, mvr_catalog_store_view), so a writer who has locked
- * the table knows.
+ * the table knows.  Who writes a partition or a child has not, but its log:
+ * that a log is written to again is stored under the lock that keeps out those
+ * (mvr_change_log_ensure).
  *
  * A live view is computed with the settings, such as TimeZone, that were in force
  * when it became one, whoever writes its base tables.

@@ -59,6 +59,7 @@ begin_log(MvrHeap *heap)
 	if (!OidIsValid(base->row.log))
 		return;
 	log = table_open(base->row.log, RowExclusiveLock);
+	base = mvr_live_get_base(RelationGetRelid(heap->rel));
 	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
