@@ -7,7 +7,10 @@
  * the relcache entry of the base table, under a lock that keeps writers out
  * (mvr_catalog_store_log, mvr_catalog_store_view), so a writer who has locked
  * the table knows.  Without that lock things only end: a view is dropped, a log
- * not written to any more.  Who does not know yet does what is of no use.
+ * not written to any more.  Who does not know yet does what is of no use.  Who
+ * writes a partition or a child has not locked the table, but its log: that a log
+ * is written to again is stored under the lock that keeps out those
+ * (mvr_change_log_ensure).
  *
  * A live view is computed with the settings, such as TimeZone, that were in force
  * when it became one, whoever writes its base tables.

@@ -61,6 +61,7 @@ begin_log(MvrHeap *heap)
 		return;
 	log = table_open(base->row.log, RowExclusiveLock);
 	mvr_catalog_ensure_mark(log);
+	base = mvr_live_get_base(RelationGetRelid(heap->rel));
 	source = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);

@@ -27,6 +27,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/hsearch.h"
@@ -301,12 +302,19 @@ is_our_call(FunctionCallInfo fcinfo)
 		trigger->tg_trigger->tgisinternal;
 }
 
-/* Append what a statement has done, or one row event */
+/*
+ * Append what a statement has done, or one row event.
+ *
+ * The log is locked before it is looked whether it is written to: who writes a
+ * partition or a child has no lock on the base table, and a view that needs the
+ * log from now on keeps such writers out by the lock on the log.
+ */
 static void
-capture_rows(TriggerData *trigger, const MvrBase *base, Oid log_oid)
+capture_rows(TriggerData *trigger, Oid base_oid, Oid log_oid)
 {
 	int64		nrows = count_rows(trigger);
 	Relation	log;
+	const MvrBase *base;
 	MvrLogWriter writer;
 
 	if (nrows == 0)
@@ -314,6 +322,7 @@ capture_rows(TriggerData *trigger, const MvrBase *base, Oid log_oid)
 	log = try_table_open(log_oid, RowExclusiveLock);
 	if (log == NULL)
 		return;
+	base = mvr_live_get_base(base_oid);
 	mvr_log_writer_begin(&writer, base, log,
 						 mvr_trigger_get_map(trigger->tg_relation, log, base->base), nrows);
 	append_event(&writer, trigger);
@@ -321,6 +330,14 @@ capture_rows(TriggerData *trigger, const MvrBase *base, Oid log_oid)
 	if (writer.has_appended)
 		mvr_wake_note_captured(base->base);
 	table_close(log, NoLock);
+}
+
+static void
+capture_truncate(Oid base, Oid log)
+{
+	/* for what capture_rows says */
+	LockRelationOid(log, RowExclusiveLock);
+	mvr_log_writer_append_mark(mvr_live_get_base(base));
 }
 
 Datum
@@ -341,13 +358,13 @@ mvr_capture(PG_FUNCTION_ARGS)
 		mvr_pending_begin_statement(base);
 	else if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 	{
-		mvr_log_writer_append_mark(mvr_live_get_base(base));
+		capture_truncate(base, log);
 		mvr_wake_note_captured(base);
 		mvr_pending_end_statement(base);
 	}
 	else
 	{
-		capture_rows(trigger, mvr_live_get_base(base), log);
+		capture_rows(trigger, base, log);
 		if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
 			mvr_pending_end_statement(base);
 	}
