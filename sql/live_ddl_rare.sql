@@ -59,6 +59,13 @@ UPDATE p SET v = v + 1;
 UPDATE parent SET v = v + 1;
 SELECT * FROM wrong();
 
+-- DETACH PARTITION CONCURRENTLY, which ends in a transaction of its own
+ALTER TABLE p DETACH PARTITION rare_tables.p2 CONCURRENTLY;
+SELECT * FROM wrong();
+INSERT INTO p VALUES (3, 3);
+INSERT INTO rare_tables.p2 VALUES (13, 13);
+SELECT * FROM wrong();
+
 -- A function by another name
 CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 3) g;
 CREATE FUNCTION plus(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
