@@ -491,6 +491,15 @@ SELECT matview.set_auto_refresh('groups_s', 'on_statement');
 INSERT INTO a VALUES (120, 1, 120);
 SELECT test.contents('groups_s');
 
+-- A plain view that reads no table gets one
+CREATE VIEW numbers AS SELECT g AS x FROM generate_series(1, 3) g;
+CREATE MATERIALIZED VIEW of_numbers AS SELECT x FROM numbers;
+SELECT matview.set_auto_refresh('of_numbers', 'on_statement');
+CREATE OR REPLACE VIEW numbers AS SELECT id AS x FROM a;
+SELECT test.contents('of_numbers');
+INSERT INTO a VALUES (121, 1, 121);
+SELECT test.contents('of_numbers');
+
 DROP SCHEMA live CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;
