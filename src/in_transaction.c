@@ -628,12 +628,14 @@ is_related(Oid a, Oid b)
 static bool
 is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 {
+	/* a view may read no table, until a plain view below it is replaced */
+	if (!OidIsValid(relid) && !is_gone)
+		return true;
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
 		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->base)))
 			return true;
-		if (is_gone ? has_subclass(source->base) :
-			!OidIsValid(relid) || is_related(source->base, relid))
+		if (is_gone ? has_subclass(source->base) : is_related(source->base, relid))
 			return true;
 	}
 	return false;
