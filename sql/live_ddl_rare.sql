@@ -74,6 +74,17 @@ CALL make('calls', 'SELECT id, plus(id) AS p FROM t');
 ALTER ROUTINE plus(int) SET rare.plus = 5;
 SELECT * FROM wrong();
 
+-- A plain view that reads no table is replaced, and then by one that does
+CREATE VIEW constant AS SELECT 1 AS id;
+CALL make('constants', 'SELECT id FROM constant');
+CALL make('constant_groups', 'SELECT count(*) AS n, max(id) AS hi FROM constant');
+CREATE OR REPLACE VIEW constant AS SELECT 2 AS id;
+SELECT * FROM wrong();
+CREATE OR REPLACE VIEW constant AS SELECT id FROM t;
+SELECT * FROM wrong();
+INSERT INTO t VALUES (9);
+SELECT * FROM wrong();
+
 -- A foreign table becomes a partition: its rows are there from then on.  They
 -- cannot be read at commit, when the foreign data wrapper has done its part.
 CREATE EXTENSION file_fdw SCHEMA rare;

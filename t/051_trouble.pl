@@ -201,7 +201,7 @@ wait_right($_, "a worker ended: $_") for 'slow', 'grouped', 'recomputed', 'faili
 # A view is paused while it is refreshed: that comes to nothing, and is made up for
 sql('INSERT INTO slowly VALUES (1)', 'INSERT INTO base VALUES (-1, 1, 1)');
 wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE view = 'slow'::regclass AND phase <> 'locking'), 'it runs again');
-my $failures = sql(q(SELECT failures FROM matview.views WHERE view = 'slow'::regclass));
+$failures = sql(q(SELECT failures FROM matview.views WHERE view = 'slow'::regclass));
 sql(q(SELECT matview.pause('slow')), 'DELETE FROM slowly');
 wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'and no more');
 is(sql('SELECT count(*) FROM slow WHERE id = -1'), '0', 'paused while it was refreshed');
@@ -251,8 +251,8 @@ ok($node->poll_query_until('broken', 'SELECT count(*) = 1 FROM matview.views WHE
 my $file = $node->data_dir . '/base/' . sql(q(SELECT oid FROM pg_database WHERE datname = 'broken')) . '/PG_VERSION';
 rename $file, "$file.away" or die $!;
 $offset = -s $node->logfile;
-sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'));
 my $began = time;
+sql(q(SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE datname = 'broken' AND backend_type = 'matview refresh worker'));
 my $attempts = wait_in_log(qr/FATAL: .*not a valid data directory/, $offset, 2);
 sql('SELECT pg_sleep(2)');
 $attempts = count_in_log(qr/FATAL: .*not a valid data directory/, $offset);
