@@ -68,29 +68,62 @@ static get_relation_stats_hook_type previous_hook = NULL;
  * ----------
  */
 
-/* Every so many rows one, not at regular distances: the rows may have a rhythm */
+static int
+compare_places(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+/*
+ * Which rows to take, in order.  Any two may come together, whatever lies between
+ * them: the two rows of an UPDATE stand side by side, and a sample that never had
+ * both would say that no key occurs twice.
+ */
+static int
+choose_places(int64 total, int64 *places)
+{
+	pg_prng_state random;
+	int			n = 0;
+
+	if (total <= SAMPLE_ROWS)
+	{
+		while (n < total)
+		{
+			places[n] = n;
+			n++;
+		}
+		return n;
+	}
+	pg_prng_seed(&random, 1);
+	for (int i = 0; i < SAMPLE_ROWS; i++)
+		places[i] = pg_prng_uint64_range(&random, 0, total - 1);
+	qsort(places, SAMPLE_ROWS, sizeof(int64), compare_places);
+	for (int i = 0; i < SAMPLE_ROWS; i++)
+		if (n == 0 || places[i] != places[n - 1])
+			places[n++] = places[i];
+	return n;
+}
+
 static void
 take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
-	int64		total = tuplestore_tuple_count(delta->rows);
-	int			most = Min(total, SAMPLE_ROWS);
+	int64	   *places = palloc(sizeof(int64) * SAMPLE_ROWS);
+	int			n = choose_places(tuplestore_tuple_count(delta->rows), places);
 	int64		taken = 0;
 	Size		bytes = 0;
-	pg_prng_state random;
 
-	pg_prng_seed(&random, 1);
-	stats->rows = palloc(sizeof(MinimalTuple) * most);
+	stats->rows = palloc(sizeof(MinimalTuple) * n);
 	tuplestore_select_read_pointer(delta->rows,
 								   tuplestore_alloc_read_pointer(delta->rows,
 																 EXEC_FLAG_REWIND));
 	tuplestore_rescan(delta->rows);
-	while (stats->nrows < most && bytes < SAMPLE_BYTES)
+	while (stats->nrows < n && bytes < SAMPLE_BYTES)
 	{
-		/* the next is one of those in the slice of the total that it is for */
-		int64		begin = total * stats->nrows / most;
-		int64		end = total * (stats->nrows + 1) / most;
-		int64		next = begin + pg_prng_uint64_range(&random, 0, end - begin - 1);
+		int64		next = places[stats->nrows];
 
 		if (next > taken && !tuplestore_skiptuples(delta->rows, next - taken, true))
 			break;
@@ -101,6 +134,7 @@ take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 		bytes += stats->rows[stats->nrows++]->t_len;
 	}
 	tuplestore_select_read_pointer(delta->rows, 0);
+	pfree(places);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
