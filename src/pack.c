@@ -143,7 +143,7 @@ mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
 	bool		with_nulls = has_nulls(pack->desc, nulls);
 	uint16		stored = with_nulls ? length | HAS_NULLS : length;
 	char	   *to = pack->data + pack->used;
-	bits8	   *bitmap = NULL;
+	uint8	   *bitmap = NULL;
 	uint16		infomask = 0;
 
 	memcpy(to, &stored, sizeof(stored));
@@ -151,7 +151,7 @@ mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
 	to += ROW_HEADER_SIZE;
 	if (with_nulls)
 	{
-		bitmap = (bits8 *) to;
+		bitmap = (uint8 *) to;
 		to += BITMAPLEN(pack->desc->natts);
 	}
 	/* padding must be zero, for that is how it is told from a short header */
