@@ -332,7 +332,6 @@ mvr_compat_read_freely(Query *query, RangeTblEntry *rte, Oid as)
 	RTEPermissionInfo *perminfo = addRTEPermissionInfo(&query->rteperminfos, rte);
 
 	perminfo->requiredPerms = ACL_SELECT;
-	perminfo->requiredPerms = ACL_SELECT;
 	perminfo->checkAsUser = as;
 #else
 	(void) query;

@@ -838,10 +838,10 @@ refresh_alone(Oid view)
 }
 
 /*
- * Make a view live, if it is not; if it is, see that its writers know.  The first refresh, which may take long, is
- * before writers are kept out; the second brings what has come meanwhile.  Of a
- * view that is live in the other way they are kept out first, since they wait for
- * the view with the base table locked.
+ * Make a view live, if it is not; if it is, see that its writers know.  The first
+ * refresh, which may take long, is before writers are kept out; the second brings
+ * what has come meanwhile.  Of a view that is live in the other way they are kept
+ * out first, since they wait for the view with the base table locked.
  */
 void
 mvr_in_transaction_start(Oid view, char live)

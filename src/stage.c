@@ -876,9 +876,9 @@ apply_locked_groups(GroupWriter *writer, PlannedStmt *plan, List *deltas, MvrKey
  * Apply a delta by groups.  "plan" is of mvr_delta_query_build_groups(); the
  * state has its hash index set.  It may be the view itself, if that holds its
  * state; then with the index over the keys.  Either a view is written, or
- * "changes" are handed out.  If others may write the view at the same time, "lock" is not
- * NULL.  Returns false if the delta did not fit, or if there are too many groups
- * to lock.
+ * "changes" are handed out.  If others may write the view at the same time,
+ * "lock" is not NULL.  Returns false if the delta did not fit, or if there are too
+ * many groups to lock.
  */
 bool
 mvr_stage_apply_groups(const MvrStage *stage, PlannedStmt *plan, MvrHeap *view,
