@@ -364,30 +364,53 @@ mvr_change_log_drop(Oid base)
  * ----------
  */
 
-/* A scan over a log that tells which rows are covered by all frontiers */
+/*
+ * A scan over a log that tells which rows are covered by all frontiers.  A row
+ * that it hands out stays as it is until the next but one: where there is one of
+ * something, there is a second for the row before.
+ */
 typedef struct LogScan
 {
 	TableScanDesc scan;
 	TupleTableSlot *slot;		/* the row */
+	TupleTableSlot *other_slot;
 	MvrPackReader *reader;		/* of the pack in it */
 	TupleTableSlot *unpacked;	/* a row of that */
+	TupleTableSlot *other_unpacked;
 	List	   *frontiers;		/* of MvrFrontier */
 	FullTransactionId xid;		/* who wrote the row */
 	CommandId	cid;
 	bool		is_covered;		/* true with no frontiers */
 	int			nwriters;		/* of rows not covered: 0, 1, or 2 for several */
+	FullTransactionId new_xid;	/* the first of them */
+	CommandId	new_cid;
 } LogScan;
 
+/* Of what is packed only the first "ncolumns" of the log will be read */
 static void
-begin_log_scan(LogScan *scan, Relation log, List *frontiers, Snapshot snapshot)
+begin_log_scan(LogScan *scan, Relation log, AttrNumber ncolumns, List *frontiers,
+			   Snapshot snapshot)
 {
+	TupleDesc	desc = RelationGetDescr(log);
+
 	memset(scan, 0, sizeof(*scan));
 	scan->scan = table_beginscan(log, snapshot, 0, NULL);
 	scan->slot = table_slot_create(log, NULL);
-	scan->reader = mvr_pack_begin_read(RelationGetDescr(log));
-	scan->unpacked = MakeSingleTupleTableSlot(RelationGetDescr(log), &TTSOpsVirtual);
+	scan->other_slot = table_slot_create(log, NULL);
+	scan->reader = mvr_pack_begin_read(desc, ncolumns);
+	scan->unpacked = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	scan->other_unpacked = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	scan->frontiers = frontiers;
 	scan->xid = InvalidFullTransactionId;
+}
+
+static void
+swap_slots(TupleTableSlot **a, TupleTableSlot **b)
+{
+	TupleTableSlot *slot = *a;
+
+	*a = *b;
+	*b = slot;
 }
 
 static bool
@@ -397,6 +420,21 @@ is_covered_by_all(List *frontiers, FullTransactionId xid, CommandId cid)
 		if (!mvr_frontier_covers(frontier, xid, cid))
 			return false;
 	return true;
+}
+
+/* Count the writers of rows that are not covered; those of others lie between them */
+static void
+count_writer(LogScan *scan)
+{
+	if (scan->nwriters == 0)
+	{
+		scan->nwriters = 1;
+		scan->new_xid = scan->xid;
+		scan->new_cid = scan->cid;
+	}
+	else if (scan->cid != scan->new_cid ||
+			 !FullTransactionIdEquals(scan->xid, scan->new_xid))
+		scan->nwriters = 2;
 }
 
 /* Find out about the writer of the row; rows of one stand mostly together */
@@ -412,8 +450,8 @@ note_writer(LogScan *scan)
 	scan->xid = xid;
 	scan->cid = cid;
 	scan->is_covered = is_covered_by_all(scan->frontiers, xid, cid);
-	if (!scan->is_covered && scan->nwriters < 2)
-		scan->nwriters++;
+	if (!scan->is_covered)
+		count_writer(scan);
 }
 
 /* Go to the next row; false at the end */
@@ -431,6 +469,7 @@ fetch_row(LogScan *scan)
 static bool
 fetch_new_row(LogScan *scan)
 {
+	swap_slots(&scan->slot, &scan->other_slot);
 	while (fetch_row(scan))
 		if (!scan->is_covered)
 			return true;
@@ -451,13 +490,14 @@ get_pack(LogScan *scan)
 static bool
 unpack_row(LogScan *scan)
 {
-	TupleTableSlot *row = scan->unpacked;
+	TupleTableSlot *row = scan->other_unpacked;
 	int			weight;
 
 	ExecClearTuple(row);
 	if (!mvr_pack_next(scan->reader, row->tts_values + MVR_LOG_FIXED,
 					   row->tts_isnull + MVR_LOG_FIXED, &weight))
 		return false;
+	swap_slots(&scan->unpacked, &scan->other_unpacked);
 	memset(row->tts_isnull, false, MVR_LOG_FIXED);
 	row->tts_values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(scan->xid);
 	row->tts_values[MVR_LOG_CID - 1] = CommandIdGetDatum(scan->cid);
@@ -489,7 +529,9 @@ static void
 end_log_scan(LogScan *scan)
 {
 	ExecDropSingleTupleTableSlot(scan->unpacked);
+	ExecDropSingleTupleTableSlot(scan->other_unpacked);
 	ExecDropSingleTupleTableSlot(scan->slot);
+	ExecDropSingleTupleTableSlot(scan->other_slot);
 	table_endscan(scan->scan);
 }
 
@@ -568,11 +610,10 @@ mvr_change_log_build_map(Relation log, Relation base, Bitmapset *needed)
 	return map;
 }
 
-/* Append to a delta what its output slot has been filled with */
+/* Append a row to a delta */
 static void
 put_row(MvrDelta *delta, TupleTableSlot *out)
 {
-	ExecStoreVirtualTuple(out);
 	tuplestore_puttupleslot(delta->rows, out);
 	delta->nrows++;
 }
@@ -585,36 +626,39 @@ get_row_weight(TupleTableSlot *row)
 	return DatumGetInt32(slot_getattr(row, row->tts_tupleDescriptor->natts, &isnull));
 }
 
-/*
- * Append a row that was read, unless it undoes the one before, which waits in
- * "last": an UPDATE of columns that only other views need logs the old row and
- * then the new one, alike in ours.
- */
-static void
-put_unless_undone(MvrDelta *delta, TupleTableSlot *out, TupleTableSlot *last)
+/* The last column of the log that is needed */
+static AttrNumber
+get_last_column(const AttrNumber *map, int natts)
 {
-	ExecStoreVirtualTuple(out);
-	if (TTS_EMPTY(last))
-		ExecCopySlot(last, out);
-	else if (get_row_weight(last) == -get_row_weight(out) &&
-			 mvr_zset_is_same(last, out, delta->desc->natts - 1))
-		ExecClearTuple(last);
-	else
-	{
-		tuplestore_puttupleslot(delta->rows, last);
-		delta->nrows++;
-		ExecCopySlot(last, out);
-	}
+	AttrNumber	last = MVR_LOG_FIXED;
+
+	for (int i = 0; i < natts; i++)
+		last = Max(last, map[i]);
+	return last;
 }
 
-/* Read all new rows; returns whether there was a rebuild mark among them */
+/* Does a row undo another?  The weights come last. */
+static bool
+is_undoing(TupleTableSlot *a, TupleTableSlot *b)
+{
+	int			nrow = a->tts_tupleDescriptor->natts - 1;
+
+	return DatumGetInt32(a->tts_values[nrow]) == -DatumGetInt32(b->tts_values[nrow]) &&
+		mvr_zset_is_same(a, b, nrow);
+}
+
+/*
+ * Read all new rows; returns whether there was a rebuild mark among them.
+ *
+ * A row is put when the next one is known, and neither is if they undo each
+ * other: an UPDATE of columns that only other views need logs the old row and
+ * then the new one, alike in ours.
+ */
 static bool
 collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 {
 	TupleTableSlot *out = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
-	TupleTableSlot *last = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
-	bool		is_wider = scan->slot->tts_tupleDescriptor->natts - MVR_LOG_FIXED >
-		delta->desc->natts - 1;
+	TupleTableSlot *last = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
 	bool		marked = false;
 	bool		isnull;
 	TupleTableSlot *row;
@@ -624,20 +668,26 @@ collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 		marked = DatumGetInt32(slot_getattr(row, MVR_LOG_WEIGHT, &isnull)) == 0;
 		if (marked)
 			break;
-		ExecClearTuple(out);
 		for (int i = 0; i < delta->desc->natts; i++)
 			out->tts_values[i] = slot_getattr(row, map[i], &out->tts_isnull[i]);
+		ExecStoreVirtualTuple(out);
 		delta->nread++;
-		if (is_wider)
-			put_unless_undone(delta, out, last);
+		if (TTS_EMPTY(last))
+			swap_slots(&last, &out);
+		else if (is_undoing(last, out))
+		{
+			ExecClearTuple(last);
+			ExecClearTuple(out);
+		}
 		else
-			put_row(delta, out);
+		{
+			put_row(delta, last);
+			swap_slots(&last, &out);
+			ExecClearTuple(out);
+		}
 	}
 	if (!TTS_EMPTY(last))
-	{
-		tuplestore_puttupleslot(delta->rows, last);
-		delta->nrows++;
-	}
+		put_row(delta, last);
 	ExecDropSingleTupleTableSlot(out);
 	ExecDropSingleTupleTableSlot(last);
 	return marked;
@@ -693,6 +743,7 @@ net_rows(MvrDelta *delta)
 		memcpy(out->tts_isnull, left->tts_isnull, sizeof(bool) * nrow);
 		out->tts_values[nrow] = Int32GetDatum(appeared ? 1 : -1);
 		out->tts_isnull[nrow] = false;
+		ExecStoreVirtualTuple(out);
 		put_row(delta, out);
 	}
 	mvr_zset_end(zset);
@@ -791,7 +842,8 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 	*marked = (map == NULL);
 	if (map)
 	{
-		begin_log_scan(&scan, log, list_make1(unconstify(MvrFrontier *, frontier)),
+		begin_log_scan(&scan, log, get_last_column(map, delta->desc->natts),
+					   list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
 		if (!*marked && is_worth_netting(delta, scan.nwriters))
@@ -833,8 +885,8 @@ mvr_change_log_count(Oid log, const MvrFrontier *frontier)
 	LogScan		scan;
 	int64		count = 0;
 
-	begin_log_scan(&scan, rel, list_make1(unconstify(MvrFrontier *, frontier)),
-				   GetActiveSnapshot());
+	begin_log_scan(&scan, rel, MVR_LOG_FIXED,
+				   list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
 	while (fetch_new_row(&scan))
 	{
 		bytea	   *pack = get_pack(&scan);
@@ -855,8 +907,8 @@ mvr_change_log_measure(Oid log, const MvrFrontier *frontier)
 	int64		bytes = 0;
 	bool		should_free;
 
-	begin_log_scan(&scan, rel, list_make1(unconstify(MvrFrontier *, frontier)),
-				   GetActiveSnapshot());
+	begin_log_scan(&scan, rel, MVR_LOG_FIXED,
+				   list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
 	while (fetch_new_row(&scan))
 		bytes += ExecFetchSlotHeapTuple(scan.slot, false, &should_free)->t_len;
 	end_log_scan(&scan);
@@ -887,7 +939,8 @@ mvr_log_rows(PG_FUNCTION_ARGS)
 				errhint("The table matview.change_logs has the change logs."));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	log = table_open(relid, AccessShareLock);
-	begin_log_scan(&scan, log, list_make1(&nothing), GetActiveSnapshot());
+	begin_log_scan(&scan, log, RelationGetDescr(log)->natts, list_make1(&nothing),
+				   GetActiveSnapshot());
 	while ((row = fetch_new_unpacked(&scan)) != NULL)
 		tuplestore_puttupleslot(result->setResult, row);
 	end_log_scan(&scan);
@@ -947,7 +1000,7 @@ collect_consumed(Consumed *consumed, Relation log, List *frontiers)
 	LogScan		scan;
 
 	memset(consumed, 0, sizeof(*consumed));
-	begin_log_scan(&scan, log, frontiers, snapshot);
+	begin_log_scan(&scan, log, MVR_LOG_FIXED, frontiers, snapshot);
 	while (fetch_row(&scan))
 	{
 		consumed->nrows++;

@@ -38,9 +38,14 @@
 
 #include "matview_refresh.h"
 
-/* Rows from which statistics are worth their time, and rows in a sample */
+/*
+ * Rows from which statistics are worth their time; rows in a sample: one in so
+ * many, but not less than the least nor more than the most
+ */
 #define SAMPLE_FROM		50
-#define SAMPLE_ROWS		2000
+#define SAMPLE_SHARE	20
+#define SAMPLE_LEAST	500
+#define SAMPLE_MOST		2000
 #define SAMPLE_BYTES	(4 * 1024 * 1024)
 
 /* A column with longer values has no statistics: none are joined by such */
@@ -85,10 +90,11 @@ compare_places(const void *a, const void *b)
 static int
 choose_places(int64 total, int64 *places)
 {
+	int			wanted = Min(Max(total / SAMPLE_SHARE, SAMPLE_LEAST), SAMPLE_MOST);
 	pg_prng_state random;
 	int			n = 0;
 
-	if (total <= SAMPLE_ROWS)
+	if (total <= wanted)
 	{
 		while (n < total)
 		{
@@ -98,10 +104,10 @@ choose_places(int64 total, int64 *places)
 		return n;
 	}
 	pg_prng_seed(&random, 1);
-	for (int i = 0; i < SAMPLE_ROWS; i++)
+	for (int i = 0; i < wanted; i++)
 		places[i] = pg_prng_uint64_range(&random, 0, total - 1);
-	qsort(places, SAMPLE_ROWS, sizeof(int64), compare_places);
-	for (int i = 0; i < SAMPLE_ROWS; i++)
+	qsort(places, wanted, sizeof(int64), compare_places);
+	for (int i = 0; i < wanted; i++)
 		if (n == 0 || places[i] != places[n - 1])
 			places[n++] = places[i];
 	return n;
@@ -111,7 +117,7 @@ static void
 take_sample(MvrDelta *delta, MvrDeltaStats *stats)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(delta->desc, &TTSOpsMinimalTuple);
-	int64	   *places = palloc(sizeof(int64) * SAMPLE_ROWS);
+	int64	   *places = palloc(sizeof(int64) * SAMPLE_MOST);
 	int			n = choose_places(tuplestore_tuple_count(delta->rows), places);
 	int64		taken = 0;
 	Size		bytes = 0;

@@ -471,7 +471,7 @@ extern bool mvr_pack_has_room(const MvrPack *pack, Size size);
 extern void mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls,
 						 int weight);
 extern bytea *mvr_pack_get(MvrPack *pack);
-extern MvrPackReader *mvr_pack_begin_read(TupleDesc log);
+extern MvrPackReader *mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns);
 extern void mvr_pack_open(MvrPackReader *reader, bytea *pack);
 extern bool mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls,
 						  int *weight);

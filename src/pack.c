@@ -46,18 +46,19 @@ struct MvrPack
 
 struct MvrPackReader
 {
-	TupleDesc	desc;			/* likewise, as it is now */
+	TupleDesc	desc;			/* likewise, as it is now; those that are read */
 	const char *next;
 	uint32		left;			/* rows that have not been read */
 	uint16		natts;
 	HeapTuple	tuple;			/* room for one row */
+	HeapTuple	other;			/* and for the one before */
 };
 
-/* The columns of a log that come from the base table */
+/* The columns of a log that come from the base table, of the first "natts" */
 static TupleDesc
-build_data_desc(TupleDesc log)
+build_data_desc(TupleDesc log, int natts)
 {
-	TupleDesc	desc = CreateTemplateTupleDesc(log->natts - MVR_LOG_FIXED);
+	TupleDesc	desc = CreateTemplateTupleDesc(natts - MVR_LOG_FIXED);
 
 	for (int i = 1; i <= desc->natts; i++)
 		TupleDescCopyEntry(desc, i, log, MVR_LOG_FIXED + i);
@@ -75,7 +76,7 @@ mvr_pack_begin(TupleDesc log)
 {
 	MvrPack    *pack = palloc(sizeof(MvrPack));
 
-	pack->desc = build_data_desc(log);
+	pack->desc = build_data_desc(log, log->natts);
 	mvr_pack_clear(pack);
 	return pack;
 }
@@ -182,16 +183,26 @@ mvr_pack_get(MvrPack *pack)
  * ----------
  */
 
+static HeapTuple
+make_room(void)
+{
+	HeapTuple	tuple = palloc0(HEAPTUPLESIZE + MAX_ROW +
+								MAXALIGN(SizeofHeapTupleHeader +
+										 BITMAPLEN(MaxTupleAttributeNumber)));
+
+	tuple->t_data = (HeapTupleHeader) ((char *) tuple + HEAPTUPLESIZE);
+	return tuple;
+}
+
+/* Read packs, of whose rows only the first "ncolumns" of the log are wanted */
 MvrPackReader *
-mvr_pack_begin_read(TupleDesc log)
+mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns)
 {
 	MvrPackReader *reader = palloc0(sizeof(MvrPackReader));
-	Size		size = HEAPTUPLESIZE + MAXALIGN(SizeofHeapTupleHeader +
-												BITMAPLEN(MaxTupleAttributeNumber)) + MAX_ROW;
 
-	reader->desc = build_data_desc(log);
-	reader->tuple = palloc0(size);
-	reader->tuple->t_data = (HeapTupleHeader) ((char *) reader->tuple + HEAPTUPLESIZE);
+	reader->desc = build_data_desc(log, ncolumns);
+	reader->tuple = make_room();
+	reader->other = make_room();
 	return reader;
 }
 
@@ -208,12 +219,13 @@ mvr_pack_open(MvrPackReader *reader, bytea *pack)
 
 /*
  * The next row: the values of the columns that are not fixed, which hold until
- * the next call, and the weight.  False if there is none.
+ * the next call but one, and the weight.  False if there is none.
  */
 bool
 mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls, int *weight)
 {
-	HeapTupleHeader header = reader->tuple->t_data;
+	HeapTuple	tuple = reader->other;
+	HeapTupleHeader header = tuple->t_data;
 	uint16		length;
 	bool		with_nulls;
 	int			nbitmap;
@@ -234,9 +246,11 @@ mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls, int *weight)
 	header->t_hoff = MAXALIGN(SizeofHeapTupleHeader + nbitmap);
 	memcpy(header->t_bits, reader->next, nbitmap);
 	memcpy((char *) header + header->t_hoff, reader->next + nbitmap, length);
-	reader->tuple->t_len = header->t_hoff + length;
+	tuple->t_len = header->t_hoff + length;
 	reader->next += nbitmap + length;
-	heap_deform_tuple(reader->tuple, reader->desc, values, nulls);
+	heap_deform_tuple(tuple, reader->desc, values, nulls);
+	reader->other = reader->tuple;
+	reader->tuple = tuple;
 	return true;
 }
 
