@@ -332,7 +332,7 @@ COMMENT ON VIEW matview.progress IS
 CREATE VIEW matview.history AS
     SELECT r.view::regclass AS view, r.started, r.mode, r.reason,
            r.rows_inserted, r.rows_updated, r.rows_deleted, r.changes,
-           extract(epoch FROM r.finished - r.started)::double precision * 1000 AS duration_ms
+           (extract(epoch FROM r.finished - r.started) * 1000)::double precision AS duration_ms
       FROM matview.refresh_history r
       JOIN pg_catalog.pg_class c ON c.oid = r.view;
 COMMENT ON VIEW matview.history IS

@@ -610,20 +610,22 @@ mvr_change_log_build_map(Relation log, Relation base, Bitmapset *needed)
 	return map;
 }
 
-/* Append a row to a delta */
-static void
-put_row(MvrDelta *delta, TupleTableSlot *out)
-{
-	tuplestore_puttupleslot(delta->rows, out);
-	delta->nrows++;
-}
-
 static int
 get_row_weight(TupleTableSlot *row)
 {
 	bool		isnull;
 
 	return DatumGetInt32(slot_getattr(row, row->tts_tupleDescriptor->natts, &isnull));
+}
+
+/* Append a row to a delta */
+static void
+put_row(MvrDelta *delta, TupleTableSlot *out)
+{
+	tuplestore_puttupleslot(delta->rows, out);
+	delta->nrows++;
+	if (get_row_weight(out) < 0)
+		delta->ngone++;
 }
 
 /* The last column of the log that is needed */
@@ -637,14 +639,13 @@ get_last_column(const AttrNumber *map, int natts)
 	return last;
 }
 
-/* Does a row undo another?  The weights come last. */
+/* Does a row undo another? */
 static bool
 is_undoing(TupleTableSlot *a, TupleTableSlot *b)
 {
 	int			nrow = a->tts_tupleDescriptor->natts - 1;
 
-	return DatumGetInt32(a->tts_values[nrow]) == -DatumGetInt32(b->tts_values[nrow]) &&
-		mvr_zset_is_same(a, b, nrow);
+	return get_row_weight(a) == -get_row_weight(b) && mvr_zset_is_same(a, b, nrow);
 }
 
 /*
@@ -713,7 +714,7 @@ move_to_zset(MvrDelta *delta)
 					 NULL, NULL);
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_clear(delta->rows);
-	delta->nrows = 0;
+	delta->nrows = delta->ngone = 0;
 	return zset;
 }
 
@@ -786,6 +787,25 @@ collect_hashes(MvrDelta *delta, RowHashes *gone, RowHashes *come)
 	qsort(gone->hashes, gone->n, sizeof(int64), compare_hashes);
 }
 
+/* How many rows that appeared have gone too?  By their hashes: not less. */
+static int64
+count_undone(MvrDelta *delta)
+{
+	RowHashes	gone;
+	RowHashes	come;
+	int64		count = 0;
+
+	if (delta->ngone == 0 || delta->ngone == delta->nrows)
+		return 0;
+	collect_hashes(delta, &gone, &come);
+	for (int64 i = 0; i < come.n; i++)
+		if (bsearch(&come.hashes[i], gone.hashes, gone.n, sizeof(int64), compare_hashes))
+			count++;
+	pfree(gone.hashes);
+	pfree(come.hashes);
+	return count;
+}
+
 /*
  * Leave no row in a delta that appeared and went again.  One statement can do
  * that to a row: an action of a foreign key that refers to its own table updates
@@ -794,32 +814,31 @@ collect_hashes(MvrDelta *delta, RowHashes *gone, RowHashes *come)
 void
 mvr_change_log_net(MvrDelta *delta)
 {
-	RowHashes	gone;
-	RowHashes	come;
-	bool		is_undone = false;
-
-	if (delta->nrows == 0)
-		return;
-	collect_hashes(delta, &gone, &come);
-	for (int64 i = 0; i < come.n && !is_undone; i++)
-		is_undone = bsearch(&come.hashes[i], gone.hashes, gone.n, sizeof(int64),
-							compare_hashes) != NULL;
-	pfree(gone.hashes);
-	pfree(come.hashes);
-	if (is_undone)
+	if (!delta->is_net && count_undone(delta) > 0)
 		net_rows(delta);
+	delta->is_net = true;
 }
 
 /*
- * To net costs a sort.  It is done for what several writers have written, and if
- * many rows have undone the one before them, since then pairs may be left that
- * have been parted.  That two rows look alike by chance is no reason.  (Who needs
- * a delta without such pairs sees to that: mvr_change_log_net.)
+ * To net costs a sort, so it is done if there is much to leave out.  To find that
+ * out costs a hash of each row.  What several writers have written may undo each
+ * other; what one has written, if many rows have undone the one before them, since
+ * then pairs may be left that have been parted.  That two rows look alike by
+ * chance is no reason.  (Who needs a delta without such pairs sees to that:
+ * mvr_change_log_net.)
  */
-static bool
-is_worth_netting(const MvrDelta *delta, int nwriters)
+static void
+net_if_worth_it(MvrDelta *delta, int nwriters)
 {
-	return nwriters > 1 || delta->nread - delta->nrows > delta->nread / 8;
+	int64		few = delta->nread / 8;
+	int64		nundone;
+
+	if (nwriters < 2 && delta->nread - delta->nrows <= few)
+		return;
+	nundone = count_undone(delta);
+	if (nundone * 2 > few)
+		net_rows(delta);
+	delta->is_net = (nundone == 0 || nundone * 2 > few);
 }
 
 /*
@@ -846,8 +865,8 @@ mvr_change_log_read(Relation base, const MvrSource *source,
 					   list_make1(unconstify(MvrFrontier *, frontier)),
 					   GetActiveSnapshot());
 		*marked = collect_rows(delta, &scan, map);
-		if (!*marked && is_worth_netting(delta, scan.nwriters))
-			net_rows(delta);
+		if (!*marked)
+			net_if_worth_it(delta, scan.nwriters);
 		end_log_scan(&scan);
 	}
 	table_close(log, NoLock);
@@ -861,7 +880,7 @@ mvr_change_log_take_pending(Relation base, const MvrSource *source, Oid view)
 	MvrDelta   *delta = mvr_change_log_make_delta(base, source);
 
 	if (mvr_pending_take(delta, view))
-		net_rows(delta);
+		net_if_worth_it(delta, 2);
 	return delta;
 }
 

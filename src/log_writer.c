@@ -88,14 +88,14 @@ pack_row(MvrLogWriter *writer, int weight)
 {
 	const Datum *values = writer->values + MVR_LOG_FIXED;
 	const bool *nulls = writer->nulls + MVR_LOG_FIXED;
-	Size		size = mvr_pack_measure(writer->pack, values, nulls);
+	MvrPackPut	put = mvr_pack_put(writer->pack, values, nulls, weight);
 
-	if (size == 0)
-		return false;
-	if (!mvr_pack_has_room(writer->pack, size))
+	if (put == MVR_PACK_FULL)
+	{
 		flush_pack(writer);
-	mvr_pack_put(writer->pack, values, nulls, weight);
-	return true;
+		put = mvr_pack_put(writer->pack, values, nulls, weight);
+	}
+	return put == MVR_PACK_DONE;
 }
 
 /* Append one row of the base table, +1 if it appeared and -1 if it went */

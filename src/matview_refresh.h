@@ -402,8 +402,9 @@ typedef struct MvrDelta
 	Tuplestorestate *places;
 	int64		nplaces;
 	int64		nrows;
+	int64		ngone;			/* of them, those that went */
 	int64		nread;			/* before they were netted */
-	int64		ngone;			/* what was pending: of them, those that went */
+	bool		is_net;			/* no row in it has appeared and gone */
 	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
 
@@ -464,12 +465,17 @@ extern void mvr_pending_forget_all(void);
 typedef struct MvrPack MvrPack;
 typedef struct MvrPackReader MvrPackReader;
 
+typedef enum MvrPackPut
+{
+	MVR_PACK_DONE,
+	MVR_PACK_FULL,				/* no room: write the pack, clear it, put again */
+	MVR_PACK_ALONE				/* the row cannot be packed */
+} MvrPackPut;
+
 extern MvrPack *mvr_pack_begin(TupleDesc log);
 extern void mvr_pack_clear(MvrPack *pack);
-extern Size mvr_pack_measure(MvrPack *pack, const Datum *values, const bool *nulls);
-extern bool mvr_pack_has_room(const MvrPack *pack, Size size);
-extern void mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls,
-						 int weight);
+extern MvrPackPut mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls,
+							   int weight);
 extern bytea *mvr_pack_get(MvrPack *pack);
 extern MvrPackReader *mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns);
 extern void mvr_pack_open(MvrPackReader *reader, bytea *pack);

@@ -91,58 +91,27 @@ mvr_pack_clear(MvrPack *pack)
 	pack->used = HEADER_SIZE;
 }
 
-static bool
-has_external(TupleDesc desc, const Datum *values, const bool *nulls)
+/* Has a row NULLs, or values that are stored elsewhere? */
+static void
+find_kinds(TupleDesc desc, const Datum *values, const bool *nulls, bool *has_nulls,
+		   bool *has_external)
 {
+	*has_nulls = *has_external = false;
 	for (int i = 0; i < desc->natts; i++)
-		if (TupleDescAttr(desc, i)->attlen == -1 && !nulls[i] &&
-			VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
-			return true;
-	return false;
-}
-
-static bool
-has_nulls(TupleDesc desc, const bool *nulls)
-{
-	for (int i = 0; i < desc->natts; i++)
+	{
 		if (nulls[i])
-			return true;
-	return false;
+			*has_nulls = true;
+		else if (TupleDescAttr(desc, i)->attlen == -1 &&
+				 VARATT_IS_EXTERNAL(DatumGetPointer(values[i])))
+			*has_external = true;
+	}
 }
 
-/*
- * How many bytes a row takes, given its values without those of the fixed
- * columns; 0 if it must stand alone.
- */
-Size
-mvr_pack_measure(MvrPack *pack, const Datum *values, const bool *nulls)
+static void
+put_row(MvrPack *pack, Datum *values, bool *nulls, int weight, bool has_nulls,
+		Size length)
 {
-	Size		length;
-
-	if (has_external(pack->desc, values, nulls))
-		return 0;
-	length = heap_compute_data_size(pack->desc, unconstify(Datum *, values),
-									unconstify(bool *, nulls));
-	if (length > MAX_ROW)
-		return 0;
-	return ROW_HEADER_SIZE + BITMAPLEN(pack->desc->natts) + length;
-}
-
-bool
-mvr_pack_has_room(const MvrPack *pack, Size size)
-{
-	return pack->used + size <= PACK_SIZE;
-}
-
-/* Put a row that has been measured, and for which there is room */
-void
-mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
-{
-	Datum	   *v = unconstify(Datum *, values);
-	bool	   *n = unconstify(bool *, nulls);
-	uint16		length = heap_compute_data_size(pack->desc, v, n);
-	bool		with_nulls = has_nulls(pack->desc, nulls);
-	uint16		stored = with_nulls ? length | HAS_NULLS : length;
+	uint16		stored = has_nulls ? length | HAS_NULLS : length;
 	char	   *to = pack->data + pack->used;
 	uint8	   *bitmap = NULL;
 	uint16		infomask = 0;
@@ -150,17 +119,43 @@ mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
 	memcpy(to, &stored, sizeof(stored));
 	to[sizeof(stored)] = (char) weight;
 	to += ROW_HEADER_SIZE;
-	if (with_nulls)
+	if (has_nulls)
 	{
 		bitmap = (uint8 *) to;
 		to += BITMAPLEN(pack->desc->natts);
 	}
 	/* padding must be zero, for that is how it is told from a short header */
 	memset(pack->room, 0, length);
-	heap_fill_tuple(pack->desc, v, n, (char *) pack->room, length, &infomask, bitmap);
+	heap_fill_tuple(pack->desc, values, nulls, (char *) pack->room, length, &infomask,
+					bitmap);
 	memcpy(to, pack->room, length);
 	pack->used = to + length - pack->data;
 	pack->nrows++;
+}
+
+/*
+ * Put a row, given its values without those of the fixed columns, if there is
+ * room and it need not stand alone.
+ */
+MvrPackPut
+mvr_pack_put(MvrPack *pack, const Datum *values, const bool *nulls, int weight)
+{
+	Datum	   *v = unconstify(Datum *, values);
+	bool	   *n = unconstify(bool *, nulls);
+	bool		has_nulls;
+	bool		has_external;
+	Size		length;
+
+	find_kinds(pack->desc, values, nulls, &has_nulls, &has_external);
+	if (has_external)
+		return MVR_PACK_ALONE;
+	length = heap_compute_data_size(pack->desc, v, n);
+	if (length > MAX_ROW)
+		return MVR_PACK_ALONE;
+	if (pack->used + ROW_HEADER_SIZE + BITMAPLEN(pack->desc->natts) + length > PACK_SIZE)
+		return MVR_PACK_FULL;
+	put_row(pack, v, n, weight, has_nulls, length);
+	return MVR_PACK_DONE;
 }
 
 /* The pack as a value; NULL if it has no rows */
