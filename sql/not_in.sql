@@ -53,8 +53,39 @@ CREATE MATERIALIZED VIEW nested AS
   SELECT id FROM a WHERE x NOT IN (SELECT k FROM b WHERE n NOT IN (SELECT x FROM a a2 WHERE a2.id > 6));
 CREATE MATERIALIZED VIEW over_groups AS
   SELECT v, count(*) FROM a GROUP BY v HAVING count(*) NOT IN (SELECT k FROM b);
--- No condition: NULL and false are two
+-- Values: NULL and false are two
 CREATE MATERIALIZED VIEW shown AS SELECT id, x NOT IN (SELECT k FROM b) AS n, x > ALL (SELECT k FROM b) AS g FROM a;
+CREATE MATERIALIZED VIEW shown_never_null AS
+  SELECT id, y IN (SELECT n FROM b) AS i, y < ALL (SELECT n FROM b WHERE b.v = a.v) AS l, (y, id) IN (SELECT n, id * 2 FROM b) AS r FROM a;
+CREATE MATERIALIZED VIEW shown_rows AS
+  SELECT id, (x, y) IN (SELECT k, n FROM b) AS one, (x, v) IN (SELECT k, v FROM b) AS both, NOT (x, y) < ANY (SELECT k - 4, n FROM b) AS less FROM a;
+CREATE MATERIALIZED VIEW shown_depth AS
+  SELECT id, CASE WHEN x IN (SELECT k FROM b) THEN 'in' WHEN NOT x IN (SELECT k FROM b WHERE b.v = a.v) THEN 'not' ELSE '?' END AS c,
+         coalesce(x = ANY (SELECT n FROM b WHERE b.k IN (SELECT x FROM a a2)), true) AS d
+    FROM a;
+CREATE MATERIALIZED VIEW shown_counts AS
+  SELECT v, count(*) FILTER (WHERE x IN (SELECT k FROM b)) AS f, count(x NOT IN (SELECT k FROM b)) AS n FROM a GROUP BY v;
+CREATE MATERIALIZED VIEW shown_groups AS SELECT x IN (SELECT k FROM b) AS i, count(*) FROM a GROUP BY 1;
+CREATE MATERIALIZED VIEW unknown AS
+  SELECT id FROM a WHERE (x NOT IN (SELECT k FROM b)) IS UNKNOWN OR (x = ALL (SELECT k FROM b WHERE b.id = a.id)) IS NOT TRUE;
+-- In the condition of an outer join, about the left side, the right one, both, neither
+CREATE MATERIALIZED VIEW on_left AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.k = a.x AND a.x NOT IN (SELECT n - 2 FROM b b2);
+CREATE MATERIALIZED VIEW on_left_null AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.n = a.y AND a.x NOT IN (SELECT k - 2 FROM b b2);
+CREATE MATERIALIZED VIEW on_right AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.n = a.y AND b.k NOT IN (SELECT x FROM a a2 WHERE a2.id > 6);
+CREATE MATERIALIZED VIEW on_both AS
+  SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.n >= a.y AND EXISTS (SELECT FROM b b2 WHERE b2.k = b.id AND b2.n <> a.x);
+CREATE MATERIALIZED VIEW on_neither AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.n = a.y AND EXISTS (SELECT FROM b b2 WHERE b2.k = 7);
+CREATE MATERIALIZED VIEW on_two AS
+  SELECT a.id, b.id AS bid, c.id AS cid FROM a LEFT JOIN b ON b.n = a.y AND EXISTS (SELECT FROM b b2 WHERE b2.n = a.x)
+    LEFT JOIN b c ON c.k = a.x AND (SELECT max(b2.k) FROM b b2 WHERE b2.n < b.n) > 3;
+CREATE MATERIALIZED VIEW on_nested AS
+  SELECT a.id, b.id AS bid, c.id AS cid
+    FROM a LEFT JOIN (b LEFT JOIN a c ON c.x = b.k AND b.n NOT IN (SELECT y FROM a a2 WHERE a2.id > 6)) ON b.n = a.y AND c.v IN (SELECT v FROM b b2);
+CREATE MATERIALIZED VIEW on_inner AS
+  SELECT a.id, b.id AS bid, c.id AS cid FROM a LEFT JOIN (b JOIN a c ON c.x = b.k AND b.n NOT IN (SELECT x FROM a a2 WHERE a2.id > 9)) ON b.n = a.y;
+CREATE MATERIALIZED VIEW on_full AS SELECT a.id, b.id AS bid FROM a FULL JOIN b ON b.n = a.y AND b.n > 6;
+CREATE MATERIALIZED VIEW on_counted AS
+  SELECT a.v, count(b.id) AS n FROM a LEFT JOIN b ON b.n = a.y AND EXISTS (SELECT FROM b b2 WHERE b2.v = a.v AND b2.n > b.n) GROUP BY a.v;
 CALL steps();
 
 INSERT INTO b VALUES (10, 7, 7, 'v4'), (11, 1, 1, 'v1');

@@ -448,6 +448,59 @@ build_touched_join(Query *term, JoinExpr *join, MvrFocus *focus)
 	return mvr_tree_make_exists(sub);
 }
 
+/* The join that has the place in its condition, but for what is nullable; or NULL */
+static JoinExpr *
+find_join(Node *node, const char *mark)
+{
+	JoinExpr   *join = NULL;
+
+	if (IsA(node, FromExpr))
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			if (join == NULL)
+				join = find_join(item, mark);
+	}
+	else if (IsA(node, JoinExpr))
+	{
+		join = (JoinExpr *) node;
+		if (!mvr_place_is_below(join->quals, mark))
+			join = find_join(join->larg, mark);
+	}
+	return join;
+}
+
+/* What a place in the condition of a LEFT JOIN touches of the left side's rows */
+static Node *
+build_touched_on(Query *term, JoinExpr *join, MvrFocus *focus)
+{
+	Query	   *sub;
+	Bitmapset  *right = mvr_tree_list_rtis(join->rarg);
+	List	   *quals = NIL;
+
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) join->quals))
+	{
+		SubLink    *link = find_link(qual, focus->place->mark);
+
+		if (link)
+		{
+			qual = build_touched_link(term, link, (Node *) link == qual, focus);
+			if (!bms_overlap(mvr_tree_pull_rtis((Node *) link), right))
+				return qual;
+		}
+		quals = lappend(quals, copyObject(qual));
+	}
+	sub = mvr_tree_make_select();
+	sub->rtable = copyObject(term->rtable);
+	mvr_compat_copy_rights(sub, term);
+	sub->hasSubLinks = true;
+	sub->jointree = makeFromExpr(list_make1(copyObject(join->rarg)), mvr_tree_and(quals));
+	mvr_tree_append_target(sub, mvr_tree_make_int4(1), "one");
+	mvr_tree_blank_unused(sub);
+	/* the links are of a row of the right side too */
+	focus->links = NIL;
+	return mvr_tree_make_exists(mvr_tree_sink(sub));
+}
+
 static Node *
 build_touched_item(Query *term, Node *node, MvrFocus *focus)
 {
@@ -515,6 +568,7 @@ mvr_touch_build(Query *term, MvrFocus *focus)
 {
 	const char *mark = focus->place->mark;
 	Node	   *touched = NULL;
+	JoinExpr   *join = find_join((Node *) term->jointree, mark);
 	SubLink    *link;
 
 	if (is_under(term, (Node *) term->jointree, mark))
@@ -522,6 +576,8 @@ mvr_touch_build(Query *term, MvrFocus *focus)
 		touched = build_touched_item(term, (Node *) term->jointree, focus);
 		focus->is_joined = !is_in_lateral(term, mark);
 	}
+	else if (join)
+		touched = build_touched_on(term, join, focus);
 	else
 	{
 		foreach_ptr(Node, qual, make_ands_implicit((Expr *) term->jointree->quals))

@@ -655,7 +655,7 @@ extern bool mvr_not_null_is_proven(Query *query, Node *expr);
 extern bool mvr_not_null_is_comparison(Node *test);
 
 /* ----------
- * not_in.c: NOT IN and its kin as NOT EXISTS
+ * not_in.c: NOT IN and its kin as EXISTS and NOT EXISTS
  * ----------
  */
 extern void mvr_not_in_rewrite(Query *query);

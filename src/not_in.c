@@ -1,6 +1,6 @@
 /*
  * not_in.c
- *		NOT IN and its kin, in a condition, as NOT EXISTS.
+ *		NOT IN and its kin as EXISTS and NOT EXISTS.
  *
  * The planner computes x NOT IN (q) from all rows of q, because of NULLs: if
  * there is one among them, or x is one, the result is NULL.  A condition takes
@@ -16,7 +16,13 @@
  * that an index finds.  What is no simple comparison, or one of several columns
  * that can be NULL, is asked whether it IS NOT FALSE.
  *
- * x IN (q) is a join already, but not within OR.
+ * x IN (q) is a join already, but not within OR.  As a value, where NULL and false
+ * are two, x op ANY (q) is
+ *
+ *	CASE WHEN EXISTS (q WHERE x op y) THEN true
+ *		 WHEN <none of q, as above> THEN false END
+ *
+ * and x op ALL (q) is NOT (x negator ANY (q)).
  *
  * On normalized levels (normalize.c), which remain that.
  */
@@ -164,6 +170,102 @@ build_none(Query *query, Query *rows, Node *test)
 	return make_not_exists(rows, mvr_tree_and(conditions));
 }
 
+/* ----------
+ * Values
+ * ----------
+ */
+
+static CaseWhen *
+make_when(Node *condition, bool result)
+{
+	CaseWhen   *when = makeNode(CaseWhen);
+
+	when->expr = (Expr *) condition;
+	when->result = (Expr *) makeBoolConst(result, false);
+	when->location = -1;
+	return when;
+}
+
+/* Can every comparison of a test be NULL? */
+static bool
+can_all_be_null(Query *query, Query *rows, Node *test)
+{
+	foreach_ptr(Node, one, make_ands_implicit((Expr *) test))
+	{
+		if (!can_be_null(query, rows, one))
+			return false;
+	}
+	return true;
+}
+
+/* Can one? */
+static bool
+can_some_be_null(Query *query, Query *rows, Node *test)
+{
+	foreach_ptr(Node, one, make_ands_implicit((Expr *) test))
+	{
+		if (can_be_null(query, rows, one))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The value of "test" for any of the rows.  NULL if each row had to be looked at
+ * to find out whether it is false: that is better done once, for all.
+ */
+static Node *
+build_any(Query *query, Query *rows, Node *test)
+{
+	Node	   *exists = make_exists(rows, lower_test(rows, test));
+	CaseExpr   *result;
+
+	if (!can_some_be_null(query, rows, test))
+		return exists;
+	if (!mvr_not_null_is_comparison(test) && can_all_be_null(query, rows, test))
+		return NULL;
+	result = makeNode(CaseExpr);
+	result->casetype = BOOLOID;
+	result->args = list_make2(make_when(exists, true),
+							  make_when(build_none(query, rows, test), false));
+	result->defresult = (Expr *) makeBoolConst(false, true);
+	result->location = -1;
+	return (Node *) result;
+}
+
+static Node *
+rewrite_value(Query *query, SubLink *link)
+{
+	bool		is_all = link->subLinkType == ALL_SUBLINK;
+	Query	   *rows = NULL;
+	Node	   *any;
+
+	if ((is_all || link->subLinkType == ANY_SUBLINK) && !checkExprHasSubLink(link->testexpr))
+		rows = make_rows(castNode(Query, link->subselect));
+	if (rows == NULL)
+		return (Node *) link;
+	any = build_any(query, rows, is_all ? negate(link->testexpr) : link->testexpr);
+	if (any == NULL)
+		return (Node *) link;
+	return is_all ? (Node *) make_notclause((Expr *) any) : any;
+}
+
+/* Rewrite comparisons anywhere in an expression of the level */
+static Node *
+rewrite_values(Node *node, void *query)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, SubLink))
+		return rewrite_value(query, (SubLink *) node);
+	return expression_tree_mutator(node, rewrite_values, query);
+}
+
+/* ----------
+ * Conditions
+ * ----------
+ */
+
 /* A condition that is, or is the negation of, a comparison with a subquery */
 static Node *
 rewrite_link(Query *query, Node *qual, SubLink *link, bool is_negated, bool is_joined)
@@ -196,19 +298,46 @@ rewrite_condition(Query *query, Node *qual, bool is_joined)
 		Node	   *arg = (Node *) get_notclausearg((Expr *) qual);
 
 		return IsA(arg, SubLink) ?
-			rewrite_link(query, qual, (SubLink *) arg, true, is_joined) : qual;
+			rewrite_link(query, qual, (SubLink *) arg, true, is_joined) :
+			rewrite_values(qual, query);
 	}
 	if (!is_andclause(qual) && !is_orclause(qual))
-		return qual;
+		return rewrite_values(qual, query);
 	foreach_ptr(Node, arg, ((BoolExpr *) qual)->args)
 		args = lappend(args, rewrite_condition(query, arg, is_joined && is_andclause(qual)));
 	return is_orclause(qual) ? (Node *) make_orclause(args) : mvr_tree_and(args);
 }
 
-/* Rewrite the WHERE clause of a level, whose subqueries are normalized */
+/* The conditions of a join tree; ON does not let a row pass either if it is NULL */
+static void
+rewrite_conditions(Query *query, Node *node)
+{
+	if (IsA(node, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) node;
+
+		foreach_ptr(Node, item, from->fromlist)
+			rewrite_conditions(query, item);
+		if (from->quals)
+			from->quals = rewrite_condition(query, from->quals, true);
+	}
+	else if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		rewrite_conditions(query, join->larg);
+		rewrite_conditions(query, join->rarg);
+		if (join->quals)
+			join->quals = rewrite_condition(query, join->quals, false);
+	}
+}
+
+/* Rewrite the expressions of a level, whose subqueries are normalized */
 void
 mvr_not_in_rewrite(Query *query)
 {
-	if (query->hasSubLinks && query->jointree->quals)
-		query->jointree->quals = rewrite_condition(query, query->jointree->quals, true);
+	if (!query->hasSubLinks)
+		return;
+	rewrite_conditions(query, (Node *) query->jointree);
+	query->targetList = (List *) rewrite_values((Node *) query->targetList, query);
 }
