@@ -151,6 +151,31 @@ DELETE FROM b WHERE n IN (15, 7);
 SELECT done, contents FROM step('ordered');
 SELECT done, contents FROM step('ordered_below');
 
+-- Where no NULL has changed, a few changes are worth it
+CREATE TABLE big_a AS SELECT g AS id, g AS x FROM generate_series(1, 20000) g;
+CREATE TABLE big_b AS SELECT g AS id, g * 2 AS k FROM generate_series(1, 20000) g;
+ALTER TABLE big_a ADD PRIMARY KEY (id);
+ALTER TABLE big_b ADD PRIMARY KEY (id);
+CREATE INDEX ON big_a (x);
+CREATE INDEX ON big_b (k);
+VACUUM ANALYZE big_a, big_b;
+CREATE MATERIALIZED VIEW big_not_in AS SELECT id FROM big_a WHERE x NOT IN (SELECT k FROM big_b);
+CREATE MATERIALIZED VIEW big_shown AS SELECT id, x IN (SELECT k FROM big_b) AS i FROM big_a;
+CREATE MATERIALIZED VIEW big_on AS
+  SELECT a.id, b.id AS bid FROM big_a a LEFT JOIN big_b b ON b.k = a.x AND EXISTS (SELECT FROM big_b b2 WHERE b2.k = b.id);
+SELECT done, contents FROM step('big_not_in');
+SELECT done, contents FROM step('big_shown');
+SELECT done, contents FROM step('big_on');
+UPDATE big_b SET k = k + 1 WHERE id IN (10, 20);
+UPDATE big_a SET x = x + 3 WHERE id IN (40, 90);
+SELECT done, contents FROM step('big_not_in', 'auto');
+SELECT done, contents FROM step('big_shown', 'auto');
+SELECT done, contents FROM step('big_on', 'auto');
+-- a NULL
+UPDATE big_b SET k = NULL WHERE id = 10;
+SELECT contents FROM step('big_not_in');
+SELECT contents FROM step('big_shown');
+
 DROP SCHEMA not_ins CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

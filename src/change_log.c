@@ -664,13 +664,17 @@ collect_rows(MvrDelta *delta, LogScan *scan, const AttrNumber *map)
 	bool		isnull;
 	TupleTableSlot *row;
 
+	delta->nulls = palloc0(sizeof(bool) * delta->desc->natts);
 	while ((row = fetch_new_unpacked(scan)) != NULL)
 	{
 		marked = DatumGetInt32(slot_getattr(row, MVR_LOG_WEIGHT, &isnull)) == 0;
 		if (marked)
 			break;
 		for (int i = 0; i < delta->desc->natts; i++)
+		{
 			out->tts_values[i] = slot_getattr(row, map[i], &out->tts_isnull[i]);
+			delta->nulls[i] |= out->tts_isnull[i];
+		}
 		ExecStoreVirtualTuple(out);
 		delta->nread++;
 		if (TTS_EMPTY(last))
@@ -820,25 +824,27 @@ mvr_change_log_net(MvrDelta *delta)
 }
 
 /*
- * To net costs a sort, so it is done if there is much to leave out.  To find that
- * out costs a hash of each row.  What several writers have written may undo each
- * other; what one has written, if many rows have undone the one before them, since
- * then pairs may be left that have been parted.  That two rows look alike by
- * chance is no reason.  (Who needs a delta without such pairs sees to that:
- * mvr_change_log_net.)
+ * To net costs a sort, so it is done if an eighth of the rows would be left out.
+ * To find that out costs a hash of each row.  What several writers have written
+ * may undo each other; what one has written, if many rows have undone the one
+ * before them, since then pairs may be left that have been parted.  That two rows
+ * look alike by chance is no reason.  (Who needs a delta without such pairs sees
+ * to that: mvr_change_log_net.)
  */
 static void
 net_if_worth_it(MvrDelta *delta, int nwriters)
 {
-	int64		few = delta->nread / 8;
 	int64		nundone;
 
-	if (nwriters < 2 && delta->nread - delta->nrows <= few)
+	if (nwriters < 2 && delta->nread - delta->nrows <= delta->nread / 8)
 		return;
 	nundone = count_undone(delta);
-	if (nundone * 2 > few)
+	if (2 * nundone > delta->nrows / 8)
+	{
 		net_rows(delta);
-	delta->is_net = (nundone == 0 || nundone * 2 > few);
+		nundone = 0;
+	}
+	delta->is_net = (nundone == 0);
 }
 
 /*

@@ -488,6 +488,12 @@ build_went_for_each(MvrDelta *delta, MvrKeys *keys, int rti, List *quals)
 	mvr_tree_append_from(went, mvr_tree_make_cte_rte(cte, keys->level + 2));
 	foreach_ptr(TargetEntry, tle, ((Query *) cte->ctequery)->targetList)
 		mvr_tree_append_target(went, (Expr *) makeVarFromTargetEntry(1, tle), tle->resname);
+	/*
+	 * OFFSET 0, so that the planner scans it as a subquery: an arm of a UNION ALL
+	 * that is the scan of a CTE it cannot look up by a value of another item, nor
+	 * the other arms then (reparameterize_path in pathnode.c).
+	 */
+	went->limitOffset = (Node *) mvr_tree_make_int8(0);
 	return went;
 }
 

@@ -406,6 +406,8 @@ build_terms(Query *query, MvrPlaces *marked, List *places, int which, MvrItems *
 		focus.term = copyObject(query);
 		set_old_behind(focus.term, query, places, which, knowns, context);
 		touched = mvr_touch_build(focus.term, &focus);
+		if (focus.is_nothing)
+			return NIL;
 		if (touched == NULL || (rows && !mvr_rows_can_tell(rows, (Node *) touched)))
 			rows = NULL;
 	}

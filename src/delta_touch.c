@@ -559,9 +559,46 @@ is_joined_link(Node *qual, SubLink *link)
 		link->subLinkType == EXISTS_SUBLINK;
 }
 
+/* Is there a condition that no row of the place's delta meets? */
+static bool
+is_impossible(Node *node, MvrFocus *focus, MvrDelta *delta)
+{
+	if (!IsA(node, FromExpr))
+		return false;
+	foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+	{
+		if (is_impossible(item, focus, delta))
+			return true;
+	}
+	foreach_ptr(NullTest, test, make_ands_implicit((Expr *) ((FromExpr *) node)->quals))
+	{
+		AttrNumber	attno;
+
+		if (!IsA(test, NullTest) || test->nulltesttype != IS_NULL || test->argisrow)
+			continue;
+		attno = mvr_tree_get_column((Node *) test->arg, focus->rti);
+		if (mvr_item_is_plain(delta, attno) && !delta->nulls[delta->attmap[attno - 1] - 1])
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What a subquery asks for NULLs is asked for nothing if none has changed.  The
+ * planner, who does not know, would take all rows to be touched.
+ */
+static bool
+touches_nothing(MvrFocus *focus)
+{
+	MvrDelta   *delta = mvr_item_lookup_delta(focus->context, focus->place->rte);
+
+	return delta && delta->nulls &&
+		is_impossible((Node *) focus->level->jointree, focus, delta);
+}
+
 /*
  * EXISTS (what a place in a dependent part takes part in) for the rows of a
- * term; NULL if all may be touched.
+ * term; NULL if all may be touched.  Sets whether none is.
  */
 SubLink *
 mvr_touch_build(Query *term, MvrFocus *focus)
@@ -592,7 +629,10 @@ mvr_touch_build(Query *term, MvrFocus *focus)
 		if (touched == NULL && link)
 			touched = build_touched_link(term, link, false, focus);
 	}
-	return focus->failed ? NULL : (SubLink *) touched;
+	if (focus->failed || touched == NULL)
+		return NULL;
+	focus->is_nothing = touches_nothing(focus);
+	return (SubLink *) touched;
 }
 
 /* ----------

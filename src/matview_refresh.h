@@ -405,6 +405,7 @@ typedef struct MvrDelta
 	int64		ngone;			/* of them, those that went */
 	int64		nread;			/* before they were netted */
 	bool		is_net;			/* no row in it has appeared and gone */
+	bool	   *nulls;			/* per column: has it a NULL?  NULL: not known */
 	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
 
@@ -930,6 +931,7 @@ typedef struct MvrFocus
 	Query	   *level;			/* where the place was found, as rti */
 	int			rti;
 	List	   *links;			/* of MvrLink: what must be equal */
+	bool		is_nothing;		/* no row is touched */
 } MvrFocus;
 
 extern SubLink *mvr_touch_build(Query *term, MvrFocus *focus);

@@ -159,7 +159,7 @@ sub derived
 sub join_condition
 {
 	my ($new, $old) = @_;
-	my $tie = join ' AND ', grep { $_ } tie_of($new, $old), chance(20) ? condition([ @$new, @$old ], 1) : '';
+	my $tie = join ' AND ', grep { $_ } tie_of($new, $old), chance(20 + spice_of('predicate') / 2) ? condition([ @$new, @$old ], 1) : '';
 	return $tie;
 }
 
