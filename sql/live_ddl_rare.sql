@@ -73,6 +73,11 @@ CREATE FUNCTION plus(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS
 CALL make('calls', 'SELECT id, plus(id) AS p FROM t');
 ALTER ROUTINE plus(int) SET rare.plus = 5;
 SELECT * FROM wrong();
+-- or one that this one calls
+CREATE FUNCTION more(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT rare.plus($1) + 1';
+CALL make('deep_calls', 'SELECT id, more(id) AS p FROM t');
+CREATE OR REPLACE FUNCTION plus(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 20';
+SELECT * FROM wrong();
 
 -- A plain view that reads no table is replaced, and then by one that does
 CREATE VIEW constant AS SELECT 1 AS id;

@@ -90,6 +90,26 @@ CREATE OR REPLACE FUNCTION f_sql(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SEL
 CALL steps();
 UPDATE t SET v = v + 1 WHERE id < 10;
 CALL steps();
+-- Or one that a function calls, or an aggregate is made of
+CREATE FUNCTION inner_most(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 % 3';
+CREATE FUNCTION inner_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inlined.inner_most($1); END';
+CREATE FUNCTION outer_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inlined.inner_f($1) + 1; END';
+CREATE FUNCTION add(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT coalesce($1, 0) + coalesce($2, 0)';
+CREATE AGGREGATE total(int) (SFUNC = add, STYPE = int);
+CREATE MATERIALIZED VIEW functions_deep AS SELECT id, outer_f(v) AS f FROM t;
+CREATE MATERIALIZED VIEW functions_total AS SELECT k, total(v) AS f FROM t GROUP BY k;
+SELECT done, contents FROM step('functions_deep');
+SELECT done, contents FROM step('functions_total');
+CREATE OR REPLACE FUNCTION inner_most(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 % 5';
+SELECT done, contents FROM step('functions_deep');
+CREATE OR REPLACE FUNCTION add(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT coalesce($1, 0) + 2 * coalesce($2, 0)';
+SELECT done, contents FROM step('functions_total');
+-- A temporary one it cannot be
+CREATE FUNCTION pg_temp.passing() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+UPDATE t SET v = v + 1 WHERE id < 10;
+SELECT done, contents FROM step('functions_deep');
+SELECT done, contents FROM step('functions_total');
+DROP FUNCTION pg_temp.passing();
 
 DROP SCHEMA inlined CASCADE;
 SELECT * FROM leftovers();

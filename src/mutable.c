@@ -16,12 +16,18 @@
  *
  * The fingerprint has also the text of the expanded query and the versions of
  * users' functions and composite types in it, to notice when a plain view, a
- * function or a type that the query uses is replaced.
+ * function or a type that the query uses is replaced.  What a function calls that
+ * is not written in C nobody can tell: if there is one, the versions of all such
+ * functions of the database are in it.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -29,6 +35,7 @@
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -301,10 +308,24 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
  * ----------
  */
 
-static bool
-hash_function(Oid funcid, void *context)
+typedef struct HashContext
 {
-	uint64	   *hash = context;
+	uint64		hash;
+	bool		calls_any;		/* a function may call others, nobody knows which */
+} HashContext;
+
+/* Aggregates have the functions that their definition names */
+static bool
+may_call_any(Form_pg_proc form)
+{
+	return form->prokind == PROKIND_AGGREGATE ||
+		(form->prolang != INTERNALlanguageId && form->prolang != ClanguageId);
+}
+
+static bool
+hash_function(Oid funcid, void *arg)
+{
+	HashContext *context = arg;
 	HeapTuple	tuple;
 
 	if (funcid < FirstNormalObjectId)
@@ -312,10 +333,39 @@ hash_function(Oid funcid, void *context)
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	if (HeapTupleIsValid(tuple))
 	{
-		*hash = hash_combine64(*hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+		context->hash = hash_combine64(context->hash,
+									   HeapTupleHeaderGetRawXmin(tuple->t_data));
+		context->calls_any |= may_call_any((Form_pg_proc) GETSTRUCT(tuple));
 		ReleaseSysCache(tuple);
 	}
 	return false;
+}
+
+/* The versions of all users' functions that are not written in C, nor temporary */
+static uint64
+hash_all_functions(void)
+{
+	Relation	pg_proc = table_open(ProcedureRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	uint64		hash = 0;
+
+	ScanKeyInit(&key, Anum_pg_proc_oid, BTGreaterEqualStrategyNumber, F_OIDGE,
+				ObjectIdGetDatum(FirstNormalObjectId));
+	scan = systable_beginscan(pg_proc, ProcedureOidIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+
+		if (!may_call_any(form) || isAnyTempNamespace(form->pronamespace))
+			continue;
+		hash = hash_combine64(hash, ((uint64) form->oid << 32) |
+							  HeapTupleHeaderGetRawXmin(tuple->t_data));
+	}
+	systable_endscan(scan);
+	table_close(pg_proc, AccessShareLock);
+	return hash;
 }
 
 static void hash_composite(Oid type, uint64 *hash);
@@ -351,29 +401,30 @@ hash_composite(Oid type, uint64 *hash)
 }
 
 static bool
-hash_walker(Node *node, void *context)
+hash_walker(Node *node, void *arg)
 {
+	HashContext *context = arg;
 	List	   *args;
 
 	if (node == NULL)
 		return false;
 	check_functions_in_node(node, hash_function, context);
 	if (IsA(node, Var))
-		hash_composite(((Var *) node)->vartype, context);
+		hash_composite(((Var *) node)->vartype, &context->hash);
 	if (IsA(node, TargetEntry))
-		hash_composite(exprType((Node *) ((TargetEntry *) node)->expr), context);
+		hash_composite(exprType((Node *) ((TargetEntry *) node)->expr), &context->hash);
 	if (IsA(node, RowExpr))
-		hash_composite(((RowExpr *) node)->row_typeid, context);
+		hash_composite(((RowExpr *) node)->row_typeid, &context->hash);
 	/* of an aggregate they are targets */
 	if (IsA(node, RowExpr))
 		args = ((RowExpr *) node)->args;
 	else if (IsA(node, Aggref) || !get_arguments(node, &args))
 		args = NIL;
-	foreach_ptr(Node, arg, args)
-		hash_composite(exprType(arg), context);
+	foreach_ptr(Node, operand, args)
+		hash_composite(exprType(operand), &context->hash);
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, hash_walker, context, 0);
-	return expression_tree_walker(node, hash_walker, context);
+		return query_tree_walker((Query *) node, hash_walker, arg, 0);
+	return expression_tree_walker(node, hash_walker, arg);
 }
 
 static uint64
@@ -387,10 +438,14 @@ int64
 mvr_mutable_hash(Query *query, bool reads_settings)
 {
 	char	   *text = nodeToString(query);
-	uint64		hash = hash_text(text, 0);
+	HashContext context = {hash_text(text, 0), false};
+	uint64		hash;
 
 	pfree(text);
-	hash_walker((Node *) query, &hash);
+	hash_walker((Node *) query, &context);
+	hash = context.hash;
+	if (context.calls_any)
+		hash = hash_combine64(hash, hash_all_functions());
 	for (int i = 0; reads_settings && i < (int) lengthof(settings); i++)
 	{
 		const char *value = GetConfigOption(settings[i], true, false);
