@@ -231,8 +231,8 @@ measure_bulk() {
 		keep "$c" stats "$STATS" country
 	done
 	# the first one warms every cache and is not counted
-	for k in $(seq 0 $((2 * REPEAT))); do
-		progress "INSERT of $BULK rows, repetition $k of $((2 * REPEAT))"
+	for k in $(seq 0 $((5 * REPEAT))); do
+		progress "INSERT of $BULK rows, repetition $k of $((5 * REPEAT))"
 		for c in "${all[@]}"; do
 			clean "$c"
 			timed bulk "$c" "INSERT INTO users SELECT $((N + k * BULK)) + i, 'country ' || i % 200, i % 60

@@ -15,7 +15,7 @@ REPORT=$OUT/report
 REPEAT=5
 N=1000000
 BULK=100000
-SECONDS_EACH=10					# of pgbench
+SECONDS_EACH=4					# of pgbench
 SECTIONS=(incremental concurrent one_row nothing capture)
 
 while [ $# -gt 0 ]; do
@@ -209,23 +209,25 @@ empty_logs() {
 }
 
 measure_capture() {
-	local k w clients tables=(w_none w_ours w_hand)
+	local k round w clients tables=(w_none w_ours w_hand)
 
 	progress "loading three tables of $N rows"
 	sql -v n="$N" -f "$BENCH/capture_setup.sql" >/dev/null
 	for k in $(seq "$REPEAT"); do
 		progress "capture, repetition $k of $REPEAT"
-		# nobody is always the first
-		tables=("${tables[@]:1}" "${tables[0]}")
-		for w in "${tables[@]}"; do
-			for clients in 1 4; do
-				pgbench_writes "update_$clients" "$w" "$clients" \
-					"UPDATE $w SET age = age + 1 WHERE id = :id"
+		for round in 1 2 3; do
+			# nobody is always the first
+			tables=("${tables[@]:1}" "${tables[0]}")
+			for w in "${tables[@]}"; do
+				for clients in 1 4; do
+					pgbench_writes "update_$clients" "$w" "$clients" \
+						"UPDATE $w SET age = age + 1 WHERE id = :id"
+				done
+				pgbench_writes insert_1 "$w" 1 \
+					"INSERT INTO $w VALUES (nextval('${w}_seq'), 'country 7', 33)"
+				sql -c "DELETE FROM $w WHERE id > 200000000"
+				empty_logs "$w"
 			done
-			pgbench_writes insert_1 "$w" 1 \
-				"INSERT INTO $w VALUES (nextval('${w}_seq'), 'country 7', 33)"
-			sql -c "DELETE FROM $w WHERE id > 200000000"
-			empty_logs "$w"
 		done
 		for w in "${tables[@]}" "${tables[@]}" "${tables[@]}"; do
 			collect capture_bulk.sql -v w="$w" -v bulk="$BULK"
