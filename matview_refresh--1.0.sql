@@ -231,6 +231,12 @@ COMMENT ON FUNCTION matview.note_rename() IS
 'internal: keeps the names in matview.policies, which dumps have, up to date';
 REVOKE ALL ON FUNCTION matview.note_rename() FROM PUBLIC;
 
+CREATE FUNCTION matview.note_writers() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_writers';
+COMMENT ON FUNCTION matview.note_writers() IS
+'internal: marks change logs when base tables can be written through a new parent, or by a subscription';
+REVOKE ALL ON FUNCTION matview.note_writers() FROM PUBLIC;
+
 CREATE FUNCTION matview.recompute_live() RETURNS event_trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_recompute_live';
 COMMENT ON FUNCTION matview.recompute_live() IS
@@ -256,13 +262,19 @@ CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
 
+CREATE EVENT TRIGGER matview_refresh_note_writers ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
+    EXECUTE FUNCTION matview.note_writers();
+ALTER EVENT TRIGGER matview_refresh_note_writers ENABLE ALWAYS;
+
 CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'CREATE SCHEMA', 'DROP SCHEMA',
                  'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE',
                  'DROP TRIGGER', 'CREATE VIEW', 'ALTER VIEW', 'CREATE RULE',
                  'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE',
                  'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TYPE', 'DROP TYPE',
-                 'ALTER DOMAIN', 'DROP OWNED', 'DROP EXTENSION')
+                 'ALTER DOMAIN', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP OWNED',
+                 'DROP EXTENSION')
     EXECUTE FUNCTION matview.recompute_live();
 ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
 

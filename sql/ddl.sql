@@ -285,6 +285,25 @@ CREATE MATERIALIZED VIEW rows AS SELECT id, k FROM t;
 CREATE MATERIALIZED VIEW groups AS SELECT k, count(*) FROM t GROUP BY k;
 CALL steps();
 
+-- A parent comes and goes, rows go through it, and no column tells
+CREATE TABLE above ();
+ALTER TABLE t INHERIT above;
+DELETE FROM above;
+ALTER TABLE t NO INHERIT above;
+SELECT done, contents FROM step('rows');
+INSERT INTO t VALUES (1, 1);
+SELECT done, contents FROM step('rows');
+SELECT done, contents FROM step('groups');
+BEGIN;
+ALTER TABLE t INHERIT above;
+DELETE FROM above;
+ROLLBACK;
+INSERT INTO t VALUES (2, 1);
+SELECT done, contents FROM step('rows');
+DROP TABLE above;
+DELETE FROM t WHERE id = 2;
+CALL steps();
+
 -- The extension goes, and comes again
 DROP EXTENSION matview_refresh;
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass;

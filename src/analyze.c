@@ -742,7 +742,7 @@ refuse_bases(MvrStage *stage)
 	foreach_ptr(MvrUse, use, stage->uses)
 	{
 		Relation	base = table_open(use->base, NoLock);
-		const char *reason = mvr_capture_refusal(base);
+		const char *reason = mvr_members_refusal(base);
 
 		table_close(base, NoLock);
 		if (reason)

@@ -2,9 +2,8 @@
  * capture.c
  *		See to it that every change of a base table gets into its change log.
  *
- * A base table and all its children and partitions are its members.  DML
- * fires the statement triggers of the table it names and of no other, so each
- * member has them, and nothing is counted twice:
+ * DML fires the statement triggers of the table it names and of no other, so each
+ * member of a base table (members.c) has them, and nothing is counted twice:
  *
  *	AFTER INSERT, UPDATE, DELETE	transition tables -> change log
  *	AFTER TRUNCATE					rebuild mark -> change log
@@ -50,7 +49,6 @@
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
-#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -64,138 +62,6 @@
 #include "utils/syscache.h"
 
 #include "matview_refresh.h"
-
-/* ----------
- * Members
- * ----------
- */
-
-/* The base table and all below it, locked; caller holds a lock on the base */
-static List *
-list_members(Relation base, LOCKMODE lockmode)
-{
-	if (!base->rd_rel->relhassubclass)
-		return list_make1_oid(RelationGetRelid(base));
-	return find_all_inheritors(RelationGetRelid(base), lockmode, NULL);
-}
-
-/* Why one member cannot be captured, or NULL */
-static const char *
-get_member_refusal(Relation rel)
-{
-	const char *reason = NULL;
-
-	if (rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-		reason = "\"%s\" is a foreign table";
-	else if (rel->rd_rel->relkind == RELKIND_MATVIEW)
-		reason = "\"%s\" is a materialized view";
-	else if (rel->rd_rel->relkind == RELKIND_SEQUENCE)
-		reason = "\"%s\" is a sequence";
-	else if (IsSystemRelation(rel))
-		reason = "\"%s\" is a system catalog";
-	else if (rel->rd_rel->relkind != RELKIND_RELATION &&
-			 rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		reason = "\"%s\" is not a table";
-	else if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
-		reason = "\"%s\" is a temporary table";
-	else if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
-		reason = "\"%s\" is unlogged, so a crash empties it";
-	return reason ? psprintf(reason, RelationGetRelationName(rel)) : NULL;
-}
-
-/* Why changes of a relation cannot be captured, or NULL if they can */
-const char *
-mvr_capture_refusal(Relation base)
-{
-	const char *reason;
-	ListCell   *lc;
-
-	if (base->rd_rel->relkind == RELKIND_MATVIEW)
-		return mvr_chain_refusal(base);
-	reason = get_member_refusal(base);
-	if (reason)
-		return reason;
-	foreach(lc, list_members(base, AccessShareLock))
-	{
-		Relation	rel = relation_open(lfirst_oid(lc), NoLock);
-
-		reason = get_member_refusal(rel);
-		relation_close(rel, NoLock);
-		if (reason)
-			return reason;
-	}
-	return NULL;
-}
-
-/* Does a catalog have a row whose oid column, first of the index, is this? */
-static SysScanDesc
-begin_scan(Relation catalog, Oid index, AttrNumber attno, Oid value)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, attno, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value));
-	return systable_beginscan(catalog, index, true, NULL, 1, &key);
-}
-
-static bool
-has_parent_outside(Oid member, List *members)
-{
-	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
-	SysScanDesc scan = begin_scan(catalog, InheritsRelidSeqnoIndexId,
-								  Anum_pg_inherits_inhrelid, member);
-	HeapTuple	tuple;
-	bool		outside = false;
-
-	while (!outside && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		outside = !list_member_oid(members,
-								   ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return outside;
-}
-
-static bool
-is_subscribed(Oid member)
-{
-	Relation	catalog = table_open(SubscriptionRelRelationId, AccessShareLock);
-	SysScanDesc scan = begin_scan(catalog, SubscriptionRelSrrelidSrsubidIndexId,
-								  Anum_pg_subscription_rel_srrelid, member);
-	bool		found = HeapTupleIsValid(systable_getnext(scan));
-
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return found;
-}
-
-/*
- * Transition tables do not tell all that happens in partitions, so there is
- * none to trust for a partitioned table.  In core's nodeModifyTable.c
- * - a row inserted through the root is handed over as it was before its
- *	 partition computed stored generated columns: they are NULL
- *	 (tcs_original_insert_tuple);
- * - a MERGE that moves a row to another partition by UPDATE puts it into the
- *	 tables of DELETE and INSERT, whose triggers fire only if the MERGE has such
- *	 actions too.
- */
-static bool
-is_partitioned(Oid member)
-{
-	return get_rel_relkind(member) == RELKIND_PARTITIONED_TABLE;
-}
-
-/* Can rows change without a transition table that tells how? */
-static bool
-needs_row_capture(List *members)
-{
-	ListCell   *lc;
-
-	foreach(lc, members)
-		if (has_parent_outside(lfirst_oid(lc), members) ||
-			is_subscribed(lfirst_oid(lc)) ||
-			is_partitioned(lfirst_oid(lc)))
-			return true;
-	return false;
-}
 
 /* ----------
  * Triggers wanted and found
@@ -307,7 +173,7 @@ static List *
 list_found(Oid member, Oid function, Oid log, bool live)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	SysScanDesc scan = begin_scan(catalog, TriggerRelidNameIndexId,
+	SysScanDesc scan = mvr_scan_by_oid(catalog, TriggerRelidNameIndexId,
 								  Anum_pg_trigger_tgrelid, member);
 	HeapTuple	tuple;
 	List	   *list = NIL;
@@ -325,7 +191,7 @@ static Found *
 lookup_trigger(Oid trigger)
 {
 	Relation	catalog = table_open(TriggerRelationId, AccessShareLock);
-	SysScanDesc scan = begin_scan(catalog, TriggerOidIndexId,
+	SysScanDesc scan = mvr_scan_by_oid(catalog, TriggerOidIndexId,
 								  Anum_pg_trigger_oid, trigger);
 	HeapTuple	tuple = systable_getnext(scan);
 	Found	   *found = HeapTupleIsValid(tuple) ? build_found(tuple) : NULL;
@@ -451,7 +317,7 @@ static void
 drop_trigger(Oid trigger, Oid rel)
 {
 	Relation	catalog = table_open(TriggerRelationId, RowExclusiveLock);
-	SysScanDesc scan = begin_scan(catalog, TriggerOidIndexId,
+	SysScanDesc scan = mvr_scan_by_oid(catalog, TriggerOidIndexId,
 								  Anum_pg_trigger_oid, trigger);
 	HeapTuple	tuple = systable_getnext(scan);
 
@@ -483,7 +349,7 @@ renew_triggers(Oid member, Oid function, Oid log)
 
 	foreach_ptr(Found, found, list_found(member, function, log, false))
 	{
-		SysScanDesc scan = begin_scan(catalog, TriggerOidIndexId,
+		SysScanDesc scan = mvr_scan_by_oid(catalog, TriggerOidIndexId,
 									  Anum_pg_trigger_oid, found->oid);
 		HeapTuple	tuple = systable_getnext(scan);
 
@@ -585,12 +451,12 @@ mvr_capture_arm(Relation base, Oid log)
 		return true;
 	}
 	if (mvr_capture_shape(base, log, NULL) != 0 &&
-		!has_strays(log, list_members(base, AccessShareLock)))
+		!has_strays(log, mvr_members_list(base, AccessShareLock)))
 		return false;
 
 	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
-	members = list_members(base, ShareRowExclusiveLock);
-	by_row = needs_row_capture(members);
+	members = mvr_members_list(base, ShareRowExclusiveLock);
+	by_row = mvr_members_need_row_capture(members);
 	renew_triggers(RelationGetRelid(base), function, log);
 	foreach_ptr(Found, found, list_found_anywhere(log))
 	{
@@ -617,7 +483,7 @@ void
 mvr_capture_lock(Relation base)
 {
 	LockRelationOid(RelationGetRelid(base), ShareRowExclusiveLock);
-	(void) list_members(base, ShareRowExclusiveLock);
+	(void) mvr_members_list(base, ShareRowExclusiveLock);
 }
 
 /*
@@ -628,8 +494,8 @@ mvr_capture_lock(Relation base)
 void
 mvr_capture_arm_live(Relation base, Oid log)
 {
-	List	   *members = list_members(base, NoLock);
-	bool		by_row = needs_row_capture(members);
+	List	   *members = mvr_members_list(base, NoLock);
+	bool		by_row = mvr_members_need_row_capture(members);
 	ListCell   *lc;
 
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
@@ -643,8 +509,8 @@ mvr_capture_arm_live(Relation base, Oid log)
 bool
 mvr_capture_is_live(Relation base, Oid log)
 {
-	List	   *members = list_members(base, AccessShareLock);
-	bool		by_row = needs_row_capture(members);
+	List	   *members = mvr_members_list(base, AccessShareLock);
+	bool		by_row = mvr_members_need_row_capture(members);
 	ListCell   *lc;
 
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
@@ -661,29 +527,6 @@ mvr_capture_is_live(Relation base, Oid log)
 			return false;
 	}
 	return true;
-}
-
-/*
- * Does each statement that changes a base table fire its statement triggers?
- * Not one that names a parent of it, nor a subscription.
- */
-bool
-mvr_capture_sees_statements(Relation base)
-{
-	List	   *members = list_members(base, AccessShareLock);
-	ListCell   *lc;
-
-	foreach(lc, members)
-		if (has_parent_outside(lfirst_oid(lc), members) || is_subscribed(lfirst_oid(lc)))
-			return false;
-	return true;
-}
-
-/* The base table and all below it */
-List *
-mvr_capture_list_members(Relation base)
-{
-	return list_members(base, AccessShareLock);
 }
 
 /*
@@ -774,7 +617,7 @@ static void
 hash_parents(uint64 *hash, Oid member)
 {
 	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
-	SysScanDesc scan = begin_scan(catalog, InheritsRelidSeqnoIndexId,
+	SysScanDesc scan = mvr_scan_by_oid(catalog, InheritsRelidSeqnoIndexId,
 								  Anum_pg_inherits_inhrelid, member);
 	HeapTuple	tuple;
 
@@ -792,10 +635,8 @@ hash_parents(uint64 *hash, Oid member)
  * The catalog rows of the columns that are needed are written when a table
  * gets or loses a parent, which may have come and gone since the last look,
  * with changes in between.  Other columns are left out, so that ADD COLUMN does
- * not count, nor another view that has more columns logged.
- *
- * XXX An inheritance parent without any of these columns leaves no trace here;
- * rows can be deleted through it.
+ * not count, nor another view that has more columns logged.  (A parent without
+ * any of these columns leaves no trace here: see mvr_track_mark_unseen.)
  */
 static void
 hash_columns(uint64 *hash, Relation member, Relation log, Oid base,
@@ -850,7 +691,7 @@ hash_member(Oid member, bool by_row, Oid function, Relation log, Oid base,
 	hash_parents(&hash, member);
 	hash_columns(&hash, rel, log, base, columns);
 	hash_generated(&hash, RelationGetDescr(rel));
-	is_armed = get_member_refusal(rel) == NULL &&
+	is_armed = mvr_members_refusal_of(rel) == NULL &&
 		hash_triggers(&hash, rel, by_row, function, RelationGetRelid(log));
 	relation_close(rel, NoLock);
 	return is_armed ? hash : 0;
@@ -908,8 +749,8 @@ mvr_capture_shape(Relation base, Oid log, Bitmapset *columns)
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
 		return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(log)) ?
 			mvr_chain_shape(base) : 0;
-	members = list_members(base, AccessShareLock);
-	return sum_shape(members, needs_row_capture(members), log,
+	members = mvr_members_list(base, AccessShareLock);
+	return sum_shape(members, mvr_members_need_row_capture(members), log,
 					 RelationGetRelid(base), columns);
 }
 
@@ -949,7 +790,7 @@ is_unwritten(Oid member, Oid function, Oid log)
 
 	if (rel == NULL)
 		return false;
-	result = get_member_refusal(rel) == NULL &&
+	result = mvr_members_refusal_of(rel) == NULL &&
 		(!RELKIND_HAS_STORAGE(rel->rd_rel->relkind) ||
 		 RelationGetNumberOfBlocks(rel) == 0) &&
 		list_found(member, function, log, false) == NIL;

@@ -620,16 +620,14 @@ mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row)
 	return OidIsValid(row->log);
 }
 
-/* The base tables that have a log and are read by no tracked view, by OID */
+/* The base tables that have a log, by OID */
 List *
-mvr_catalog_list_unread(void)
+mvr_catalog_list_bases(void)
 {
 	Relation	rel = open_registry("change_logs", AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	HeapTuple	tuple;
 	List	   *bases = NIL;
-	List	   *unread = NIL;
-	ListCell   *lc;
 	bool		isnull;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -639,6 +637,17 @@ mvr_catalog_list_unread(void)
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	list_sort(bases, list_oid_cmp);
+	return bases;
+}
+
+/* Those of them that are read by no tracked view */
+List *
+mvr_catalog_list_unread(void)
+{
+	List	   *bases = mvr_catalog_list_bases();
+	List	   *unread = NIL;
+	ListCell   *lc;
+
 	foreach(lc, bases)
 		if (mvr_catalog_list_views(lfirst_oid(lc)) == NIL)
 			unread = lappend_oid(unread, lfirst_oid(lc));

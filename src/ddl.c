@@ -48,6 +48,7 @@ PG_FUNCTION_INFO_V1(mvr_forget_dropped);
 PG_FUNCTION_INFO_V1(mvr_note_command);
 PG_FUNCTION_INFO_V1(mvr_note_partition);
 PG_FUNCTION_INFO_V1(mvr_note_rename);
+PG_FUNCTION_INFO_V1(mvr_note_writers);
 PG_FUNCTION_INFO_V1(mvr_recompute_live);
 
 static void
@@ -207,6 +208,37 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 	partition = RangeVarGetRelid(name, NoLock, true);
 	if (OidIsValid(partition))
 		mvr_track_add_partition(partition);
+	PG_RETURN_NULL();
+}
+
+static bool
+adds_parent(const AlterTableStmt *alter)
+{
+	ListCell   *lc;
+
+	foreach(lc, alter->cmds)
+		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AddInherit)
+			return true;
+	return false;
+}
+
+/* Event trigger on ddl_command_end of what lets others write a table */
+Datum
+mvr_note_writers(PG_FUNCTION_ARGS)
+{
+	Node	   *command;
+	bool		has_pushed;
+
+	check_called_as_event_trigger(fcinfo, "matview.note_writers()");
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	has_pushed = push_snapshot();
+	if (!IsA(command, AlterTableStmt))
+		mvr_track_mark_unseen(InvalidOid);
+	else if (adds_parent((AlterTableStmt *) command))
+		mvr_track_mark_unseen(RangeVarGetRelid(((AlterTableStmt *) command)->relation,
+											   NoLock, true));
+	if (has_pushed)
+		PopActiveSnapshot();
 	PG_RETURN_NULL();
 }
 

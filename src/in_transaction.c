@@ -799,7 +799,7 @@ check_can_live(Relation view, char live)
 	{
 		Relation	base = table_open(use->base, NoLock);
 
-		if (live == MVR_LIVE_STATEMENT && !mvr_capture_sees_statements(base))
+		if (live == MVR_LIVE_STATEMENT && !mvr_members_see_statements(base))
 			raise_refusal(view, live, psprintf("\"%s\" is also written through a parent, or by a subscription, and no statement trigger of it tells",
 											   get_rel_name(use->base)));
 		table_close(base, NoLock);

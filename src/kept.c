@@ -109,7 +109,7 @@ list_relations(Oid view, MvrTracked *tracked, int *depth)
 		if (base == NULL)
 			continue;
 		relations = lappend_oid(relations, source->log);
-		relations = list_concat(relations, mvr_capture_list_members(base));
+		relations = list_concat(relations, mvr_members_list(base, AccessShareLock));
 		table_close(base, NoLock);
 	}
 	return relations;

@@ -313,6 +313,7 @@ extern void mvr_catalog_touch_view(const MvrTracked *tracked);
 extern void mvr_catalog_delete_view(Oid view);
 extern List *mvr_catalog_list_views(Oid base);
 extern List *mvr_catalog_list_live(void);
+extern List *mvr_catalog_list_bases(void);
 extern List *mvr_catalog_list_unread(void);
 extern Oid	mvr_catalog_lookup_log(Oid base);
 extern bool mvr_catalog_lookup_log_row(Oid base, MvrLogRow *row);
@@ -559,16 +560,25 @@ extern List *mvr_chain_list(Oid view);
 extern List *mvr_chain_list_read(Oid view, int *depth);
 
 /* ----------
+ * members.c: the tables that the rows of a base table are in
+ * ----------
+ */
+extern List *mvr_members_list(Relation base, LOCKMODE lockmode);
+extern const char *mvr_members_refusal_of(Relation rel);
+extern const char *mvr_members_refusal(Relation base);
+extern SysScanDesc mvr_scan_by_oid(Relation catalog, Oid index, AttrNumber attno,
+								   Oid value);
+extern bool mvr_members_need_row_capture(List *members);
+extern bool mvr_members_see_statements(Relation base);
+
+/* ----------
  * capture.c: see to it that every change gets into the change log
  * ----------
  */
-extern const char *mvr_capture_refusal(Relation base);
 extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_lock(Relation base);
 extern void mvr_capture_arm_live(Relation base, Oid log);
 extern bool mvr_capture_is_live(Relation base, Oid log);
-extern bool mvr_capture_sees_statements(Relation base);
-extern List *mvr_capture_list_members(Relation base);
 extern bool mvr_capture_disarm(Oid base, bool wait);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,
@@ -1061,6 +1071,7 @@ extern void mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settin
 extern bool mvr_track_end(Oid view, bool wait);
 extern void mvr_track_sweep(void);
 extern void mvr_track_add_partition(Oid partition);
+extern void mvr_track_mark_unseen(Oid member);
 extern PGDLLEXPORT Datum mvr_track(PG_FUNCTION_ARGS);
 
 /* ----------

@@ -477,6 +477,36 @@ mvr_track_add_partition(Oid partition)
 		add_partition_to(lfirst_oid(lc), linitial_oid(ancestors), partition);
 }
 
+static void
+mark_unseen(Oid oid, Oid member)
+{
+	Relation	base = try_table_open(oid, AccessShareLock);
+
+	if (base == NULL)
+		return;
+	if ((!OidIsValid(member) ||
+		 list_member_oid(mvr_members_list(base, AccessShareLock), member)) &&
+		mvr_capture_shape(base, mvr_catalog_lookup_log(oid), NULL) == 0)
+		mvr_log_writer_append_mark(mvr_live_get_base(oid));
+	table_close(base, NoLock);
+}
+
+/*
+ * A table (or, InvalidOid, any) can be written from now on in a way that its
+ * triggers do not tell: through a new parent, or by a subscription.  That may be
+ * over before a refresh looks, and have left no trace in catalogs.  So the logs of
+ * the base tables that it belongs to get a mark.  No row can have been missed yet:
+ * the command that is about to end keeps out who would write it so.
+ */
+void
+mvr_track_mark_unseen(Oid member)
+{
+	ListCell   *lc;
+
+	foreach(lc, mvr_catalog_list_bases())
+		mark_unseen(lfirst_oid(lc), member);
+}
+
 /* ----------
  * Seeing that it holds
  * ----------

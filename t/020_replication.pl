@@ -103,6 +103,28 @@ is( $subscriber->safe_psql('postgres', q(
 	 WHERE tgrelid = 'plain'::regclass AND tgtype & 1 = 0 AND tgname LIKE 'matview%')),
 	'4', 'four triggers');
 
+# One that comes and goes between two refreshes, and what it wrote.  Not to all
+# tables: our own are among these, and the subscriber has others.
+$publisher->safe_psql('postgres', 'CREATE PUBLICATION ours FOR TABLES IN SCHEMA public');
+$subscriber->safe_psql('postgres', q(
+CREATE MATERIALIZED VIEW of_commit AS SELECT count(*), max(id) FROM plain;
+CREATE MATERIALIZED VIEW of_statement AS SELECT id % 2 AS odd, count(*) FROM plain GROUP BY 1;
+SELECT matview.set_auto_refresh('of_commit', 'on_commit'),
+       matview.set_auto_refresh('of_statement', 'on_statement')));
+$subscriber->safe_psql('postgres',
+	"CREATE SUBSCRIPTION again CONNECTION '$connstr' PUBLICATION ours WITH (copy_data = false)");
+$publisher->safe_psql('postgres', "INSERT INTO plain SELECT g, 'new' FROM generate_series(1, 7) g");
+$publisher->wait_for_catchup('again');
+is($subscriber->safe_psql('postgres', 'SELECT * FROM of_commit'), '7|7',
+	'an on_commit view that was there before the subscription');
+is($subscriber->safe_psql('postgres', 'SELECT * FROM of_statement ORDER BY 1'), "0|3\n1|4",
+	'an on_statement view that was');
+$subscriber->safe_psql('postgres', 'DROP SUBSCRIPTION again');
+is(refresh_and_check($subscriber, 'v'), 'diff 0|0', 'what it wrote is in the view');
+$subscriber->safe_psql('postgres', 'DELETE FROM plain WHERE id = 7');
+is($subscriber->safe_psql('postgres', 'TABLE of_commit UNION ALL TABLE of_statement ORDER BY 1, 2'),
+	"0|3\n1|3\n6|6", 'and both views by writers go on');
+
 $publisher->stop;
 $subscriber->stop;
 done_testing();
