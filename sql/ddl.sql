@@ -302,7 +302,17 @@ INSERT INTO t VALUES (2, 1);
 SELECT done, contents FROM step('rows');
 DROP TABLE above;
 DELETE FROM t WHERE id = 2;
+CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM t;
 CALL steps();
+CREATE TABLE above (id int, k int) PARTITION BY LIST (k);
+ALTER TABLE above ATTACH PARTITION t DEFAULT;
+INSERT INTO above VALUES (7, 7), (8, 8);
+ALTER TABLE above DETACH PARTITION t;
+DROP TABLE above;
+CALL steps();
+DELETE FROM t WHERE id > 6;
+CALL steps();
+DROP MATERIALIZED VIEW counts;
 
 -- The extension goes, and comes again
 DROP EXTENSION matview_refresh;

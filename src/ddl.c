@@ -211,15 +211,16 @@ mvr_note_partition(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-static bool
-adds_parent(const AlterTableStmt *alter)
+/* The table that ALTER TABLE gives a parent, or NULL */
+static RangeVar *
+get_new_child(AlterTableStmt *alter)
 {
 	ListCell   *lc;
 
 	foreach(lc, alter->cmds)
 		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_AddInherit)
-			return true;
-	return false;
+			return alter->relation;
+	return get_partition_name((Node *) alter);
 }
 
 /* Event trigger on ddl_command_end of what lets others write a table */
@@ -227,16 +228,19 @@ Datum
 mvr_note_writers(PG_FUNCTION_ARGS)
 {
 	Node	   *command;
+	RangeVar   *child = NULL;
 	bool		has_pushed;
 
 	check_called_as_event_trigger(fcinfo, "matview.note_writers()");
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (IsA(command, AlterTableStmt))
+	{
+		child = get_new_child((AlterTableStmt *) command);
+		if (child == NULL)
+			PG_RETURN_NULL();
+	}
 	has_pushed = push_snapshot();
-	if (!IsA(command, AlterTableStmt))
-		mvr_track_mark_unseen(InvalidOid);
-	else if (adds_parent((AlterTableStmt *) command))
-		mvr_track_mark_unseen(RangeVarGetRelid(((AlterTableStmt *) command)->relation,
-											   NoLock, true));
+	mvr_track_mark_unseen(child ? RangeVarGetRelid(child, NoLock, true) : InvalidOid);
 	if (has_pushed)
 		PopActiveSnapshot();
 	PG_RETURN_NULL();

@@ -356,7 +356,8 @@ read_deltas(Refresh *refresh)
 		else
 			mvr_change_log_end_read(list_make1(delta));
 		if (marked && reason == NULL)
-			reason = psprintf("\"%s\" was truncated", get_rel_name(source->base));
+			reason = psprintf("\"%s\" was truncated, or could be written unseen",
+							  get_rel_name(source->base));
 	}
 	return reason;
 }

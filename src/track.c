@@ -486,6 +486,7 @@ mark_unseen(Oid oid, Oid member)
 		return;
 	if ((!OidIsValid(member) ||
 		 list_member_oid(mvr_members_list(base, AccessShareLock), member)) &&
+		!mvr_members_see_statements(base) &&
 		mvr_capture_shape(base, mvr_catalog_lookup_log(oid), NULL) == 0)
 		mvr_log_writer_append_mark(mvr_live_get_base(oid));
 	table_close(base, NoLock);
