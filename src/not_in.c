@@ -16,6 +16,9 @@
  * that an index finds.  What is no simple comparison, or one of several columns
  * that can be NULL, is asked whether it IS NOT FALSE.
  *
+ * So q stands there up to three times, and what is in it as often again.  If that
+ * would be too much for the planner, it is left as it is.
+ *
  * x IN (q) is a join already, but not within OR.  As a value, where NULL and false
  * are two, x op ANY (q) is
  *
@@ -36,6 +39,37 @@
 #include "utils/lsyscache.h"
 
 #include "matview_refresh.h"
+
+/* A subquery that reads more tables than this is not repeated */
+#define MAX_TABLES	8
+
+static bool
+count_tables(Node *node, void *count)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RTEKind		kind = ((RangeTblEntry *) node)->rtekind;
+
+		if (kind == RTE_RELATION || kind == RTE_CTE)
+			++*(int *) count;
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, count_tables, count,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, count_tables, count);
+}
+
+static bool
+can_be_repeated(Query *rows)
+{
+	int			count = 0;
+
+	(void) count_tables((Node *) rows, &count);
+	return count <= MAX_TABLES;
+}
 
 /* NOT (test), with the negator of an operator */
 static Node *
@@ -144,14 +178,18 @@ can_be_null(Query *query, Query *rows, Node *test)
 		!mvr_not_null_is_proven(rows, lsecond(((OpExpr *) lower_test(rows, test))->args));
 }
 
-/* NOT EXISTS (a row of the subquery for which the test is not false) */
+/*
+ * NOT EXISTS (a row of the subquery for which the test is not false); NULL if that
+ * repeats too much
+ */
 static Node *
 build_none(Query *query, Query *rows, Node *test)
 {
 	List	   *conditions = NIL;
 
 	if (mvr_not_null_is_comparison(test))
-		return build_none_of_one(query, rows, (OpExpr *) test);
+		return can_be_null(query, rows, test) && !can_be_repeated(rows) ? NULL :
+			build_none_of_one(query, rows, (OpExpr *) test);
 	foreach_ptr(Node, one, make_ands_implicit((Expr *) test))
 	{
 		Node	   *condition = lower_test(rows, one);
@@ -211,8 +249,9 @@ can_some_be_null(Query *query, Query *rows, Node *test)
 }
 
 /*
- * The value of "test" for any of the rows.  NULL if each row had to be looked at
- * to find out whether it is false: that is better done once, for all.
+ * The value of "test" for any of the rows.  NULL if that repeats too much, or if
+ * each row had to be looked at to find out whether it is false: that is better
+ * done once, for all.
  */
 static Node *
 build_any(Query *query, Query *rows, Node *test)
@@ -222,7 +261,8 @@ build_any(Query *query, Query *rows, Node *test)
 
 	if (!can_some_be_null(query, rows, test))
 		return exists;
-	if (!mvr_not_null_is_comparison(test) && can_all_be_null(query, rows, test))
+	if (!can_be_repeated(rows) ||
+		(!mvr_not_null_is_comparison(test) && can_all_be_null(query, rows, test)))
 		return NULL;
 	result = makeNode(CaseExpr);
 	result->casetype = BOOLOID;
@@ -272,6 +312,7 @@ rewrite_link(Query *query, Node *qual, SubLink *link, bool is_negated, bool is_j
 {
 	bool		is_all = link->subLinkType == ALL_SUBLINK;
 	Query	   *rows;
+	Node	   *none;
 
 	if ((!is_all && link->subLinkType != ANY_SUBLINK) || checkExprHasSubLink(link->testexpr) ||
 		(!is_all && !is_negated && is_joined))
@@ -282,7 +323,8 @@ rewrite_link(Query *query, Node *qual, SubLink *link, bool is_negated, bool is_j
 	if (is_all == is_negated)
 		return make_exists(rows, lower_test(rows, is_all ? negate(link->testexpr) :
 											link->testexpr));
-	return build_none(query, rows, is_all ? negate(link->testexpr) : link->testexpr);
+	none = build_none(query, rows, is_all ? negate(link->testexpr) : link->testexpr);
+	return none ? none : qual;
 }
 
 /* "is_joined": the condition stands for itself, not within OR */
