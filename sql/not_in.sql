@@ -70,6 +70,13 @@ CREATE MATERIALIZED VIEW shown_counts AS
 CREATE MATERIALIZED VIEW shown_groups AS SELECT x IN (SELECT k FROM b) AS i, count(*) FROM a GROUP BY 1;
 CREATE MATERIALIZED VIEW unknown AS
   SELECT id FROM a WHERE (x NOT IN (SELECT k FROM b)) IS UNKNOWN OR (x = ALL (SELECT k FROM b WHERE b.id = a.id)) IS NOT TRUE;
+-- What only the level itself can compute
+CREATE MATERIALIZED VIEW of_window AS
+  SELECT id, rank() OVER (ORDER BY y) IN (SELECT k FROM b) AS r, row_number() OVER (PARTITION BY v ORDER BY id) > ALL (SELECT n - 10 FROM b WHERE b.v = a.v) AS p FROM a;
+CREATE MATERIALIZED VIEW of_aggregate AS
+  SELECT v, count(*) IN (SELECT k FROM b) AS c, max(x) NOT IN (SELECT k FROM b WHERE b.v = a.v) AS m FROM a GROUP BY v;
+CREATE MATERIALIZED VIEW of_limited AS SELECT id, x IN (SELECT k FROM b) AS i FROM a ORDER BY x IN (SELECT k FROM b), id LIMIT 4;
+CREATE MATERIALIZED VIEW of_distinct_on AS SELECT DISTINCT ON (x IN (SELECT k FROM b)) id, v FROM a ORDER BY x IN (SELECT k FROM b), id;
 -- In the condition of an outer join, about the left side, the right one, both, neither
 CREATE MATERIALIZED VIEW on_left AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.k = a.x AND a.x NOT IN (SELECT n - 2 FROM b b2);
 CREATE MATERIALIZED VIEW on_left_null AS SELECT a.id, b.id AS bid FROM a LEFT JOIN b ON b.n = a.y AND a.x NOT IN (SELECT k - 2 FROM b b2);

@@ -59,6 +59,7 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
 
 #include "matview_refresh.h"
@@ -568,7 +569,10 @@ push_arguments(Aggref *aggregate, Query *inner)
 	return agg;
 }
 
-/* Subqueries of the input's level, which see changes that no row shows */
+/*
+ * Subqueries of the input's level, which see changes that no row shows.  What is
+ * compared with the result of a window function may concern each row.
+ */
 static bool
 push_sublinks(Node *node, Query *inner)
 {
@@ -576,7 +580,15 @@ push_sublinks(Node *node, Query *inner)
 		return false;
 	if (IsA(node, SubLink))
 	{
-		mvr_tree_append_target(inner, (Expr *) copyObject(node), "subquery");
+		SubLink    *link = copyObject((SubLink *) node);
+		Node	   *pushed = (Node *) link;
+
+		if (contain_windowfuncs(link->testexpr))
+		{
+			push_sublinks(link->testexpr, inner);
+			pushed = mvr_tree_make_exists(castNode(Query, link->subselect));
+		}
+		mvr_tree_append_target(inner, (Expr *) pushed, "subquery");
 		return false;
 	}
 	return expression_tree_walker(node, push_sublinks, inner);

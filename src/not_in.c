@@ -208,6 +208,17 @@ build_none(Query *query, Query *rows, Node *test)
 	return make_not_exists(rows, mvr_tree_and(conditions));
 }
 
+/*
+ * Can what is compared be asked within the subquery?  What only the level itself
+ * can compute cannot.
+ */
+static bool
+can_be_lowered(Node *testexpr)
+{
+	return !checkExprHasSubLink(testexpr) && !contain_aggs_of_level(testexpr, 0) &&
+		!contain_windowfuncs(testexpr) && !expression_returns_set(testexpr);
+}
+
 /* ----------
  * Values
  * ----------
@@ -280,7 +291,7 @@ rewrite_value(Query *query, SubLink *link)
 	Query	   *rows = NULL;
 	Node	   *any;
 
-	if ((is_all || link->subLinkType == ANY_SUBLINK) && !checkExprHasSubLink(link->testexpr))
+	if ((is_all || link->subLinkType == ANY_SUBLINK) && can_be_lowered(link->testexpr))
 		rows = make_rows(castNode(Query, link->subselect));
 	if (rows == NULL)
 		return (Node *) link;
@@ -314,7 +325,7 @@ rewrite_link(Query *query, Node *qual, SubLink *link, bool is_negated, bool is_j
 	Query	   *rows;
 	Node	   *none;
 
-	if ((!is_all && link->subLinkType != ANY_SUBLINK) || checkExprHasSubLink(link->testexpr) ||
+	if ((!is_all && link->subLinkType != ANY_SUBLINK) || !can_be_lowered(link->testexpr) ||
 		(!is_all && !is_negated && is_joined))
 		return qual;
 	rows = make_rows(castNode(Query, link->subselect));
