@@ -11,6 +11,7 @@ use Exporter 'import';
 use MatviewRandom::Dice;
 use MatviewRandom::Types;
 use MatviewRandom::Expr;
+use MatviewRandom::Subquery;
 
 our @EXPORT = qw(window_query limited_query distinct_on_query set_ordered_from);
 
@@ -135,6 +136,13 @@ sub window_query
 	# which of several equal rows is the first could differ between two calls
 	my $calls = $src->{keyed} ? weighted(1 => 6, 2 => 3, 3 => 1) : 1;
 	my @calls = map { window_call($src, chance(80) ? $by : '') } 1 .. $calls;
+	# compared with a subquery
+	my $last = $calls[-1];
+	if ($last->{t} =~ /^(?:bigint|int|text)$/ && chance(10))
+	{
+		my $query = column_query($last->{t}, $src->{cols});
+		$calls[-1] = { e => "$last->{e} " . pick('IN', 'NOT IN', '> ALL', '<= ANY') . " ($query)", t => 'bool' };
+	}
 	my $i = 0;
 	my $list = join ', ', 's.*', map { "$_->{e} AS win" . $i++ } @calls;
 	$i = 0;

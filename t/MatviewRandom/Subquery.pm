@@ -12,7 +12,7 @@ use MatviewRandom::Dice;
 use MatviewRandom::Types;
 use MatviewRandom::Expr;
 
-our @EXPORT = qw(set_subquery_from having_condition lateral_item set_returning);
+our @EXPORT = qw(set_subquery_from column_query having_condition lateral_item set_returning);
 
 $MatviewRandom::Expr::make_predicate = \&predicate;
 $MatviewRandom::Expr::make_scalar = \&value_query;
