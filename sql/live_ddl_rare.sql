@@ -78,6 +78,21 @@ CREATE FUNCTION more(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT rare.plu
 CALL make('deep_calls', 'SELECT id, more(id) AS p FROM t');
 CREATE OR REPLACE FUNCTION plus(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 20';
 SELECT * FROM wrong();
+-- twice, in one transaction
+BEGIN;
+CREATE OR REPLACE FUNCTION plus(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 30';
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+CREATE OR REPLACE FUNCTION plus(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 40';
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+COMMIT;
+SELECT * FROM wrong();
+-- and dropped, where there is another one
+CREATE FUNCTION which(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE FUNCTION which(bigint) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2';
+CREATE FUNCTION calls_which(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN rare.which($1); END';
+CALL make('which_one', 'SELECT id, calls_which(id) AS p FROM t');
+DROP FUNCTION which(int);
+SELECT * FROM wrong();
 
 -- A plain view that reads no table is replaced, and then by one that does
 CREATE VIEW constant AS SELECT 1 AS id;

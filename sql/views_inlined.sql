@@ -104,6 +104,17 @@ CREATE OR REPLACE FUNCTION inner_most(int) RETURNS int IMMUTABLE LANGUAGE sql AS
 SELECT done, contents FROM step('functions_deep');
 CREATE OR REPLACE FUNCTION add(int, int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT coalesce($1, 0) + 2 * coalesce($2, 0)';
 SELECT done, contents FROM step('functions_total');
+BEGIN;
+CREATE OR REPLACE FUNCTION inner_most(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 % 6';
+SELECT done, contents FROM step('functions_deep');
+CREATE OR REPLACE FUNCTION inner_most(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 % 7';
+SELECT done, contents FROM step('functions_deep');
+CREATE OR REPLACE FUNCTION outer_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inlined.inner_f($1) + 2; END';
+SELECT done, contents FROM step('functions_deep');
+CREATE OR REPLACE FUNCTION outer_f(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN inlined.inner_f($1) + 3; END';
+SELECT done, contents FROM step('functions_deep');
+COMMIT;
+SELECT contents FROM step('functions_total');
 -- A temporary one it cannot be
 CREATE FUNCTION pg_temp.passing() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
 UPDATE t SET v = v + 1 WHERE id < 10;

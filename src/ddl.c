@@ -73,7 +73,7 @@ push_snapshot(void)
 	return true;
 }
 
-/* The relations that the running event is about */
+/* The relations, or others by OID, that the running event is about */
 static List *
 list_event_relations(const char *query)
 {
@@ -98,6 +98,22 @@ list_event_relations(const char *query)
 	return relations;
 }
 
+/* Functions are gone that those of a live view's query may have called */
+static void
+check_dropped_functions(void)
+{
+	bool		has_pushed;
+
+	if (list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+							 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
+							 " AND NOT is_temporary") == NIL)
+		return;
+	has_pushed = push_snapshot();
+	mvr_in_transaction_check(InvalidOid, false);
+	if (has_pushed)
+		PopActiveSnapshot();
+}
+
 /* Event trigger on sql_drop */
 Datum
 mvr_forget_dropped(PG_FUNCTION_ARGS)
@@ -120,6 +136,7 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 	mvr_policy_forget(relations);
 	if (is_ended)
 		mvr_track_sweep();
+	check_dropped_functions();
 	PG_RETURN_NULL();
 }
 

@@ -308,6 +308,18 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
  * ----------
  */
 
+/*
+ * The version of a catalog row: who wrote it, and where, since a transaction can
+ * write it twice
+ */
+static uint64
+hash_version(HeapTuple tuple, uint64 hash)
+{
+	hash = hash_combine64(hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+	return hash_combine64(hash, ((uint64) ItemPointerGetBlockNumber(&tuple->t_self) << 16) |
+						  ItemPointerGetOffsetNumber(&tuple->t_self));
+}
+
 typedef struct HashContext
 {
 	uint64		hash;
@@ -333,8 +345,7 @@ hash_function(Oid funcid, void *arg)
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	if (HeapTupleIsValid(tuple))
 	{
-		context->hash = hash_combine64(context->hash,
-									   HeapTupleHeaderGetRawXmin(tuple->t_data));
+		context->hash = hash_version(tuple, context->hash);
 		context->calls_any |= may_call_any((Form_pg_proc) GETSTRUCT(tuple));
 		ReleaseSysCache(tuple);
 	}
@@ -360,8 +371,7 @@ hash_all_functions(void)
 
 		if (!may_call_any(form) || isAnyTempNamespace(form->pronamespace))
 			continue;
-		hash = hash_combine64(hash, ((uint64) form->oid << 32) |
-							  HeapTupleHeaderGetRawXmin(tuple->t_data));
+		hash = hash_version(tuple, hash_combine64(hash, form->oid));
 	}
 	systable_endscan(scan);
 	table_close(pg_proc, AccessShareLock);
@@ -380,7 +390,7 @@ hash_attribute(Oid relid, AttrNumber attnum, uint64 *hash)
 
 	if (!HeapTupleIsValid(tuple))
 		return false;
-	*hash = hash_combine64(*hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
+	*hash = hash_version(tuple, *hash);
 	type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
 	ReleaseSysCache(tuple);
 	if (OidIsValid(type))
