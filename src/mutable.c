@@ -308,6 +308,13 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
  * ----------
  */
 
+/* Mix well: what is put in twice must not cancel itself out */
+static uint64
+hash_number(uint64 number, uint64 hash)
+{
+	return hash_bytes_extended((const unsigned char *) &number, sizeof(number), hash + 1);
+}
+
 /*
  * The version of a catalog row: who wrote it, and where, since a transaction can
  * write it twice
@@ -315,9 +322,9 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
 static uint64
 hash_version(HeapTuple tuple, uint64 hash)
 {
-	hash = hash_combine64(hash, HeapTupleHeaderGetRawXmin(tuple->t_data));
-	return hash_combine64(hash, ((uint64) ItemPointerGetBlockNumber(&tuple->t_self) << 16) |
-						  ItemPointerGetOffsetNumber(&tuple->t_self));
+	hash = hash_number(HeapTupleHeaderGetRawXmin(tuple->t_data), hash);
+	return hash_number(((uint64) ItemPointerGetBlockNumber(&tuple->t_self) << 16) |
+					   ItemPointerGetOffsetNumber(&tuple->t_self), hash);
 }
 
 typedef struct HashContext
@@ -371,7 +378,7 @@ hash_all_functions(void)
 
 		if (!may_call_any(form) || isAnyTempNamespace(form->pronamespace))
 			continue;
-		hash = hash_version(tuple, hash_combine64(hash, form->oid));
+		hash = hash_version(tuple, hash_number(form->oid, hash));
 	}
 	systable_endscan(scan);
 	table_close(pg_proc, AccessShareLock);
@@ -455,7 +462,7 @@ mvr_mutable_hash(Query *query, bool reads_settings)
 	hash_walker((Node *) query, &context);
 	hash = context.hash;
 	if (context.calls_any)
-		hash = hash_combine64(hash, hash_all_functions());
+		hash = hash_number(hash_all_functions(), hash);
 	for (int i = 0; reads_settings && i < (int) lengthof(settings); i++)
 	{
 		const char *value = GetConfigOption(settings[i], true, false);
