@@ -256,6 +256,8 @@ mvr_note_writers(PG_FUNCTION_ARGS)
 		if (child == NULL)
 			PG_RETURN_NULL();
 	}
+	else if (!IsA(command, CreateSubscriptionStmt) && !IsA(command, AlterSubscriptionStmt))
+		PG_RETURN_NULL();		/* RENAME, SET SCHEMA: they are ALTER TABLE, too */
 	has_pushed = push_snapshot();
 	mvr_track_mark_unseen(child ? RangeVarGetRelid(child, NoLock, true) : InvalidOid);
 	if (has_pushed)
