@@ -70,6 +70,7 @@ _PG_init(void)
 	mvr_committing_init();
 	mvr_in_transaction_init();
 	mvr_delta_stats_init();
+	mvr_delta_scan_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	mvr_shared_request();

@@ -2,8 +2,9 @@
  * apply.c
  *		Apply deltas of base tables to all stages of a view.
  *
- * A delta query can see rows together that never were there together, and an
- * expression may fail for them that never fails in the view's query.  Where
+ * A delta query can see rows together that never were there together, or that
+ * came and went, and an expression may fail for them that never fails in the
+ * view's query.  Where
  * that can be, the deltas are applied in a subtransaction, and an error of the
  * data only means that the view must be recomputed.
  *
@@ -104,7 +105,7 @@ apply_all(MvrApply *apply, List *known)
 
 	if (fits && mvr_delta_query_has_changed(apply->stage, deltas))
 		fits = apply_to_view(apply, deltas);
-	mvr_change_log_end_read(list_copy_tail(deltas, nbases));
+	mvr_delta_end(list_copy_tail(deltas, nbases));
 	return fits;
 }
 
@@ -171,7 +172,7 @@ mvr_apply_deltas(MvrApply *apply, List *deltas)
 	char	   *volatile reason = "the contents did not fit the changes";
 	bool		has_level;
 
-	if (!mvr_estimate_can_mix_states(apply->stage, deltas))
+	if (!mvr_estimate_can_fail(apply->stage, deltas))
 		return apply_all(apply, deltas) ? NULL : reason;
 	has_level = begin_level();
 	BeginInternalSubTransaction(NULL);

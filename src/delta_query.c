@@ -547,6 +547,26 @@ make_signed(Aggref *pattern, Var *weight, Oid compare)
 	return (Expr *) agg;
 }
 
+/* A count is known by what it changes by: the weights of the rows counted, added up */
+static Expr *
+make_net_count(Aggref *count, Var *weight)
+{
+	List	   *filter = count->aggfilter ? list_make1(copyObject(count->aggfilter)) : NIL;
+
+	foreach_ptr(TargetEntry, arg, count->args)
+	{
+		NullTest   *test = makeNode(NullTest);
+
+		/* of a row too it is asked whether it is there, not what is in it */
+		test->arg = copyObject(arg->expr);
+		test->nulltesttype = IS_NOT_NULL;
+		test->location = -1;
+		filter = lappend(filter, test);
+	}
+	return (Expr *) mvr_tree_make_aggregate(F_SUM_INT4, INT8OID, (Expr *) copyObject(weight),
+											(Expr *) mvr_tree_and(filter));
+}
+
 /*
  * Move an aggregate's argument and filter into the inner query's target list,
  * and return the aggregate over the columns they have become.
@@ -600,7 +620,8 @@ push_sublinks(Node *node, Query *inner)
  *		   <agg> FILTER (WHERE weight < 0) [, ...]
  *	  FROM (<delta of: SELECT <keys>, <arguments> FROM input>) d
  *	 GROUP BY <keys>
- * without the aggregates if the state is not merged.  A net count of zero
+ * without the aggregates if the state is not merged; for a count sum(weight) and
+ * NULL.  A net count of zero
  * does not mean "no change": an UPDATE can move sum(x) alone.
  * ----------
  */
@@ -613,6 +634,8 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 	List	   *aggregates = NIL;
 	Var		   *weight;
 	int			nkeys = list_length(stage->keys);
+	ListCell   *lc;
+	ListCell   *lc2;
 
 	foreach_ptr(MvrStateColumn, column, stage->columns)
 	{
@@ -639,10 +662,15 @@ mvr_delta_query_build_groups(const MvrStage *stage, List *deltas)
 						   mvr_tree_make_aggregate(F_SUM_INT4, INT8OID,
 												   (Expr *) copyObject(weight), NULL),
 						   "count");
-	foreach_ptr(Aggref, agg, aggregates)
+	forboth(lc, aggregates, lc2, stage->columns)
 	{
-		mvr_tree_append_target(query, make_signed(agg, weight, MVR_INT4_GT), "came");
-		mvr_tree_append_target(query, make_signed(agg, weight, MVR_INT4_LT), "went");
+		Aggref	   *agg = lfirst(lc);
+		bool		is_count = ((MvrStateColumn *) lfirst(lc2))->merge == MVR_MERGE_COUNT;
+
+		mvr_tree_append_target(query, is_count ? make_net_count(agg, weight) :
+							   make_signed(agg, weight, MVR_INT4_GT), "came");
+		mvr_tree_append_target(query, is_count ? (Expr *) makeNullConst(INT8OID, -1, InvalidOid) :
+							   make_signed(agg, weight, MVR_INT4_LT), "went");
 	}
 	append_key_groups(query, stage);
 	return query;
@@ -740,4 +768,75 @@ mvr_delta_query_build_contents(const MvrStage *stage, TupleDesc keys,
 	if (name && stage->keys)
 		add_key_quals(query, stage, keys, name, nrows, with_nulls);
 	return mvr_place_resolve(query, &context);
+}
+
+/* ----------
+ * How deltas are read
+ * ----------
+ */
+
+typedef struct CountContext
+{
+	Oid			base;			/* or InvalidOid for any */
+	int			n;
+} CountContext;
+
+static bool
+count_reads(Node *node, void *arg)
+{
+	CountContext *context = arg;
+
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		if (rte->rtekind == RTE_RELATION && (!OidIsValid(context->base) || rte->relid == context->base))
+			context->n++;
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, count_reads, arg,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, count_reads, arg);
+}
+
+/* At how many places does a stage read this base table, or any (InvalidOid)? */
+int
+mvr_delta_query_count_reads(const MvrStage *stage, Oid base)
+{
+	CountContext context = {.base = base};
+
+	(void) count_reads((Node *) stage->input, &context);
+	return context.n;
+}
+
+/* Has a view no state but its own, and no dependent parts? */
+bool
+mvr_delta_query_is_linear(const MvrStage *view)
+{
+	foreach_ptr(MvrUse, use, view->uses)
+		if (use->is_dependent)
+			return false;
+	return view->inner == NIL &&
+		(view->strategy == MVR_ROWS || view->strategy == MVR_GROUPS);
+}
+
+/*
+ * Does the delta query of a view of one table just read the delta, with nothing to
+ * look up for each row, nor to recompute because a row was there that is not left?
+ * Then it is as well to read the rows where they stand, whatever undoes what.
+ */
+bool
+mvr_delta_query_reads_once(const MvrStage *view)
+{
+	if (!mvr_delta_query_is_linear(view) || mvr_delta_query_count_reads(view, InvalidOid) != 1)
+		return false;
+	if (view->strategy == MVR_GROUPS && !view->is_merged)
+		return false;
+	foreach_ptr(MvrStateColumn, column, view->strategy == MVR_GROUPS ? view->columns : NIL)
+		if (column->merge == MVR_MERGE_EXTREMUM || column->merge == MVR_MERGE_NONE)
+			return false;
+	return true;
 }

@@ -8,7 +8,8 @@
  * computes again for each row what it should compute once.  We have the rows,
  * so while a query over deltas is planned a hook hands out statistics:
  *
- *	a delta			those of its column, from a sample of the rows
+ *	a delta			those of its column, from a sample of the rows; if they stay
+ *					where they stand, those of the column of R
  *	old(R)			those of the column of R; of a column by which the rows of R
  *					are restricted to keys of a delta, those of the delta
  *
@@ -325,7 +326,30 @@ build_tuple(Column *column, double nrows)
 	return tuple;
 }
 
-/* Of a column of a delta; not to be freed.  NULL if nothing is known. */
+/* Of a column of a table; to be freed.  It may have no children to inherit. */
+static HeapTuple
+read_column_of_table(Oid relid, AttrNumber attnum, bool with_children)
+{
+	HeapTuple	found = SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(relid),
+											Int16GetDatum(attnum),
+											BoolGetDatum(with_children));
+
+	return found ? found :
+		SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(relid), Int16GetDatum(attnum),
+							BoolGetDatum(false));
+}
+
+/* Of a column of a delta's base table; to be freed */
+static HeapTuple
+read_column_of_base(MvrDelta *delta, AttrNumber attno)
+{
+	for (AttrNumber attnum = 1; attnum <= delta->natts; attnum++)
+		if (delta->attmap[attnum - 1] == attno)
+			return read_column_of_table(delta->base, attnum, true);
+	return NULL;
+}
+
+/* Of a column of a delta that has its rows; not to be freed.  NULL if not known. */
 static HeapTuple
 get_column(MvrDelta *delta, AttrNumber attno)
 {
@@ -364,8 +388,9 @@ get_column(MvrDelta *delta, AttrNumber attno)
  * ----------
  */
 
-static MvrDelta *
-lookup_planned(RangeTblEntry *rte)
+/* The delta that a query reads which is being planned, or NULL */
+MvrDelta *
+mvr_delta_stats_lookup(RangeTblEntry *rte)
 {
 	if (rte->rtekind != RTE_NAMEDTUPLESTORE)
 		return NULL;
@@ -396,7 +421,7 @@ get_key_column(Query *arm, Var *var)
 				!IsA(lsecond(test->args), Param))
 				continue;
 			tle = list_nth(keys->targetList, ((Param *) lsecond(test->args))->paramid - 1);
-			delta = lookup_planned(linitial(keys->rtable));
+			delta = mvr_delta_stats_lookup(linitial(keys->rtable));
 			if (delta && IsA(tle->expr, Var))
 				return get_column(delta, ((Var *) tle->expr)->varattno);
 		}
@@ -442,6 +467,7 @@ build_column(Query *query, Node *expr)
 {
 	Var		   *var = (Var *) expr;
 	RangeTblEntry *rte;
+	MvrDelta   *delta;
 	HeapTuple	found;
 
 	if (!IsA(var, Var) || var->varlevelsup > 0 || var->varattno <= 0)
@@ -450,14 +476,12 @@ build_column(Query *query, Node *expr)
 	switch (rte->rtekind)
 	{
 		case RTE_RELATION:
-			found = SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(rte->relid),
-										Int16GetDatum(var->varattno), BoolGetDatum(rte->inh));
-			/* it may have no children to inherit */
-			return found ? found :
-				SearchSysCacheCopy3(STATRELATTINH, ObjectIdGetDatum(rte->relid),
-									Int16GetDatum(var->varattno), BoolGetDatum(false));
+			return read_column_of_table(rte->relid, var->varattno, rte->inh);
 		case RTE_NAMEDTUPLESTORE:
-			found = lookup_planned(rte) ? get_column(lookup_planned(rte), var->varattno) : NULL;
+			delta = mvr_delta_stats_lookup(rte);
+			if (delta && delta->source)
+				return read_column_of_base(delta, var->varattno);
+			found = delta ? get_column(delta, var->varattno) : NULL;
 			return found ? heap_copytuple(found) : NULL;
 		case RTE_SUBQUERY:
 			return build_output(rte->subquery, var->varattno);
@@ -520,10 +544,12 @@ hand_out_stats(PlannerInfo *root, RangeTblEntry *rte, AttrNumber attno,
 		return false;
 	if (rte->rtekind == RTE_NAMEDTUPLESTORE)
 	{
-		MvrDelta   *delta = lookup_planned(rte);
+		MvrDelta   *delta = mvr_delta_stats_lookup(rte);
+		bool		in_place = delta && delta->source;
 
-		vardata->freefunc = free_nothing;
-		found = delta ? get_column(delta, attno) : NULL;
+		vardata->freefunc = in_place ? heap_freetuple : free_nothing;
+		if (delta)
+			found = in_place ? read_column_of_base(delta, attno) : get_column(delta, attno);
 	}
 	else if (rte->rtekind == RTE_CTE)
 		query = lookup_cte(root, rte);

@@ -81,18 +81,27 @@ mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known)
 	return full_cost < delta_cost;
 }
 
-/*
- * Can a delta query see rows together that never were there together?  It
- * reads one table as it is and another as it was.  Then an expression may fail
- * that never does in the view's query.
- */
-bool
-mvr_estimate_can_mix_states(const MvrStage *view, List *deltas)
+/* Does a delta query read one table as it is and another as it was? */
+static bool
+reads_old_rows(const MvrStage *view, List *deltas)
 {
 	foreach_ptr(MvrUse, use, view->uses)
 		if (use->is_dependent)
 			return true;
 	return list_length(deltas) > 1 || view->inner != NIL;
+}
+
+/*
+ * Can a delta query see rows that never were there together, or are not there any
+ * more?  Then an expression may fail that never does in the view's query.
+ */
+bool
+mvr_estimate_can_fail(const MvrStage *view, List *deltas)
+{
+	foreach_ptr(MvrDelta, delta, deltas)
+		if (delta->has_passing)
+			return true;
+	return reads_old_rows(view, deltas);
 }
 
 /*
@@ -102,7 +111,7 @@ mvr_estimate_can_mix_states(const MvrStage *view, List *deltas)
 char *
 mvr_estimate_find_flood(const MvrStage *view, List *deltas)
 {
-	foreach_ptr(MvrDelta, delta, mvr_estimate_can_mix_states(view, deltas) ? deltas : NIL)
+	foreach_ptr(MvrDelta, delta, reads_old_rows(view, deltas) ? deltas : NIL)
 	{
 		Relation	base = table_open(delta->base, NoLock);
 		double		ntuples = base->rd_rel->reltuples;

@@ -182,8 +182,8 @@ make_sample_deltas(MvrStage *stage, MvrTracked *tracked)
 		Relation	base = table_open(source->base, AccessShareLock);
 		bool		marked;
 		MvrDelta   *delta = tracked->live != MVR_LIVE_NOT ?
-			mvr_change_log_make_delta(base, source) :
-			mvr_change_log_read(base, source, &tracked->frontier, &marked);
+			mvr_delta_make(base, source) :
+			mvr_log_delta_read(base, source, &tracked->frontier, false, &marked);
 
 		mvr_identify_prepare(base, stage, delta);
 		table_close(base, NoLock);
@@ -228,7 +228,7 @@ explain_delta_plans(Lines *lines, MvrStage *view, MvrTracked *tracked)
 		deltas = lappend(deltas, changes);
 	}
 	explain_delta_plan(lines, view, deltas, "plan for the changes:");
-	mvr_change_log_end_read(deltas);
+	mvr_delta_end(deltas);
 }
 
 /* SQL: matview.explain(view) */

@@ -282,7 +282,7 @@ mvr_identify_prepare(Relation base, const MvrStage *stage, MvrDelta *delta)
 	{
 		if (use->base != delta->base || !use->is_dependent)
 			continue;
-		mvr_change_log_net(delta);
+		mvr_delta_net(delta);
 		delta->identity = use->identity;
 		if (delta->identity)
 			continue;

@@ -50,7 +50,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/inval.h"
@@ -152,14 +151,16 @@ unlock_beside(Oid view, List *bases, Oid changed)
 	unlock_object(RelationRelationId, view, LOCK_VIEW, RowExclusiveLock);
 }
 
-/* Do deltas have the columns that a view needs? */
+/* Do deltas have the columns that a view needs, and can it read them where they are? */
 static bool
-has_columns(const MvrTracked *tracked, List *deltas)
+has_columns(const MvrStage *stage, const MvrTracked *tracked, List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
 	{
 		bool		is_found = false;
 
+		if (delta->source && !mvr_delta_query_reads_once(stage))
+			return false;
 		foreach_ptr(MvrSource, source, tracked->sources)
 		{
 			Bitmapset  *columns = NULL;
@@ -198,34 +199,7 @@ settle_kept(MvrKept *kept, Relation view, List *deltas)
 		if (kept->is_valid)
 			break;
 	}
-	return has_columns(kept->tracked, deltas) ? NULL : "its base tables have changed";
-}
-
-typedef struct CountContext
-{
-	Oid			base;
-	int			n;
-} CountContext;
-
-static bool
-count_reads(Node *node, void *arg)
-{
-	CountContext *context = arg;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		RangeTblEntry *rte = (RangeTblEntry *) node;
-
-		if (rte->rtekind == RTE_RELATION && rte->relid == context->base)
-			context->n++;
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, count_reads, arg,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, count_reads, arg);
+	return has_columns(kept->stage, kept->tracked, deltas) ? NULL : "its base tables have changed";
 }
 
 /*
@@ -236,14 +210,13 @@ count_reads(Node *node, void *arg)
 static bool
 is_commuting(const MvrKept *kept, List *deltas)
 {
-	CountContext context = {.base = ((MvrDelta *) linitial(deltas))->base};
+	Oid			base = ((MvrDelta *) linitial(deltas))->base;
 
 	if (!kept->is_linear || list_length(deltas) != 1 ||
 		(kept->tracked->live == MVR_LIVE_STATEMENT &&
 		 list_length(kept->tracked->sources) > 1))
 		return false;
-	(void) count_reads((Node *) kept->stage->input, &context);
-	return context.n == 1;
+	return mvr_delta_query_count_reads(kept->stage, base) == 1;
 }
 
 /* ----------
@@ -255,17 +228,18 @@ static List *
 take_deltas(const MvrKept *kept)
 {
 	List	   *deltas = NIL;
+	bool		in_place = mvr_delta_query_reads_once(kept->stage);
 
 	foreach_ptr(MvrSource, source, kept->tracked->sources)
 	{
 		Relation	base = table_open(source->base, NoLock);
-		MvrDelta   *delta = mvr_change_log_take_pending(base, source, kept->view);
+		MvrDelta   *delta = mvr_pending_take(base, source, kept->view, in_place);
 
 		table_close(base, NoLock);
 		if (delta->nrows > 0)
 			deltas = lappend(deltas, delta);
 		else
-			mvr_change_log_end_read(list_make1(delta));
+			mvr_delta_end(list_make1(delta));
 	}
 	return deltas;
 }
@@ -387,7 +361,7 @@ apply_pending(MvrKept *kept, Relation view)
 	apply.must_serialize = commutes && has_xact_snapshot(kept);
 	if (!commutes || !apply_beside(kept, &apply, deltas, &reason))
 		reason = apply_alone(kept, &apply, deltas, commutes);
-	mvr_change_log_end_read(deltas);
+	mvr_delta_end(deltas);
 	if (reason == NULL && apply.inserted + apply.updated + apply.deleted > 0)
 		mvr_wake_note_captured(kept->view);
 	return reason;

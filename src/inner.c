@@ -141,7 +141,7 @@ apply_stage(MvrStage *stage, List **deltas)
 	if (changes->nrows > 0)
 		*deltas = lappend(*deltas, changes);
 	else
-		mvr_change_log_end_read(list_make1(changes));
+		mvr_delta_end(list_make1(changes));
 	return fits;
 }
 

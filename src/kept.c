@@ -157,16 +157,6 @@ find_fault(Relation view, MvrStage *stage, MvrTracked *tracked)
 	return fault ? pstrdup(fault) : find_live_fault(tracked);
 }
 
-static bool
-is_linear(const MvrStage *stage)
-{
-	foreach_ptr(MvrUse, use, stage->uses)
-		if (use->is_dependent)
-			return false;
-	return stage->inner == NIL &&
-		(stage->strategy == MVR_ROWS || stage->strategy == MVR_GROUPS);
-}
-
 /* Give a stage room to keep plans */
 static void
 keep_plans(MvrStage *stage, MemoryContext context)
@@ -184,7 +174,7 @@ fill_kept(MvrKept *kept, Relation view)
 	kept->stage = mvr_analyze_view(view);
 	kept->tracked = mvr_catalog_lookup_view(kept->view);
 	kept->relations = list_relations(kept->view, kept->tracked, &kept->depth);
-	kept->is_linear = is_linear(kept->stage);
+	kept->is_linear = mvr_delta_query_is_linear(kept->stage);
 	if (kept->tracked)
 	{
 		kept->fault = find_fault(view, kept->stage, kept->tracked);

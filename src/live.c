@@ -78,7 +78,7 @@ build_view(const MvrTracked *tracked, Relation base, Relation log)
 		live->bases = lappend_oid(live->bases, source->base);
 		if (source->base != RelationGetRelid(base))
 			continue;
-		live->desc = mvr_change_log_build_desc(base, source->columns);
+		live->desc = mvr_delta_build_desc(base, source->columns);
 		live->map = mvr_change_log_build_map(log, base, source->columns);
 		live->is_narrower = RelationGetDescr(log)->natts - MVR_LOG_FIXED >
 			bms_num_members(source->columns);

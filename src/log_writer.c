@@ -18,19 +18,21 @@
 /*
  * Prepare to append rows; "source" says for each column of the log where in
  * the rows its value stands, or 0.  The log is open with RowExclusiveLock.  What
- * live views need of the rows is put aside for them.
+ * live views need of the rows is put aside for them, or left where it is:
+ * "statement" says that all rows are those of this statement, or is NULL.
  *
  * nrows is about how many rows will come; one goes straight into the heap.
  */
 void
 mvr_log_writer_begin(MvrLogWriter *writer, const MvrBase *base, Relation log,
-					 const AttrNumber *source, int64 nrows)
+					 const AttrNumber *source, int64 nrows,
+					 const MvrStatement *statement)
 {
 	int			natts = RelationGetDescr(log)->natts;
 
 	writer->log = log;
 	writer->is_logged = base->row.is_logged;
-	writer->pending = mvr_pending_begin_put(base);
+	writer->pending = mvr_pending_begin_put(base, statement);
 	writer->source = source;
 	writer->cid = GetCurrentCommandId(true);
 	writer->values = palloc0(sizeof(Datum) * natts);
@@ -43,9 +45,16 @@ mvr_log_writer_begin(MvrLogWriter *writer, const MvrBase *base, Relation log,
 	}
 	writer->values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	writer->values[MVR_LOG_CID - 1] = CommandIdGetDatum(writer->cid);
-	writer->has_appended = false;
+	writer->has_appended = list_length(writer->pending) < list_length(base->views);
 	writer->pack = writer->is_logged && nrows > 1 ?
 		mvr_pack_begin(RelationGetDescr(log)) : NULL;
+}
+
+/* Are there any who want the rows to be appended? */
+bool
+mvr_log_writer_wants_rows(const MvrLogWriter *writer)
+{
+	return writer->is_logged || writer->pending != NIL;
 }
 
 static void
@@ -154,7 +163,7 @@ mvr_log_writer_append_mark(const MvrBase *base)
 		return;
 	marked.views = NIL;
 	nothing = palloc0(sizeof(AttrNumber) * RelationGetDescr(log)->natts);
-	mvr_log_writer_begin(&writer, &marked, log, nothing, 1);
+	mvr_log_writer_begin(&writer, &marked, log, nothing, 1, NULL);
 	mvr_log_writer_append(&writer, NULL, 0);
 	mvr_log_writer_end(&writer);
 	pfree(nothing);

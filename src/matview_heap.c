@@ -66,7 +66,7 @@ begin_log(MvrHeap *heap)
 	for (int i = MVR_LOG_FIXED; i < RelationGetDescr(log)->natts; i++)
 		source[i] = mvr_change_log_get_attnum(RelationGetDescr(log), i + 1);
 	heap->log = palloc0(sizeof(MvrLogWriter));
-	mvr_log_writer_begin(heap->log, base, log, source, 2);
+	mvr_log_writer_begin(heap->log, base, log, source, 2, NULL);
 	heap->gone = table_slot_create(heap->rel, NULL);
 }
 

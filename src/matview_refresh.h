@@ -383,6 +383,24 @@ extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 #define MVR_LOG_PACK		4	/* bytea: or many rows, see pack.c */
 #define MVR_LOG_FIXED		4
 
+/*
+ * Rows that are read where they stand, each scan from the start.  "next" puts one
+ * into a virtual slot, where it stays until the next call; false at the end.
+ */
+typedef struct MvrRowSource MvrRowSource;
+
+struct MvrRowSource
+{
+	void	   *(*begin) (MvrRowSource *source);
+	bool		(*next) (void *scan, TupleTableSlot *row);
+	void		(*end) (void *scan);
+};
+
+/* So many rows are worth it to be read where they stand; 1 tests that */
+#ifndef MVR_IN_PLACE_FROM
+#define MVR_IN_PLACE_FROM	1000
+#endif
+
 /* The changes of one base table, or of one stage, that are new to one view */
 typedef struct MvrDelta
 {
@@ -390,6 +408,7 @@ typedef struct MvrDelta
 	struct MvrStage *stage;		/* whose changes these are, or NULL */
 	char	   *name;			/* as ephemeral named relation */
 	Tuplestorestate *rows;
+	MvrRowSource *source;		/* or where they are; else NULL */
 	TupleDesc	desc;			/* the view's columns by attnum, weight, place */
 	AttrNumber *attmap;			/* base attnum - 1 -> column here, or 0 */
 	int			natts;			/* length of attmap */
@@ -402,13 +421,46 @@ typedef struct MvrDelta
 	TupleDesc	places_desc;
 	Tuplestorestate *places;
 	int64		nplaces;
+
+	/* of rows that are not here yet, at most so many */
 	int64		nrows;
 	int64		ngone;			/* of them, those that went */
 	int64		nread;			/* before they were netted */
 	bool		is_net;			/* no row in it has appeared and gone */
+	bool		has_passing;	/* rows may have: several commands wrote them */
 	bool	   *nulls;			/* per column: has it a NULL?  NULL: not known */
 	struct MvrDeltaStats *stats;	/* see delta_stats.c; NULL until asked for */
 } MvrDelta;
+
+/* ----------
+ * delta.c: the rows that are new to a view, each with its weight
+ * ----------
+ */
+extern TupleDesc mvr_delta_build_desc(Relation base, Bitmapset *columns);
+extern MvrDelta *mvr_delta_make(Relation base, const MvrSource *source);
+extern int	mvr_delta_get_weight(TupleTableSlot *row);
+extern void mvr_delta_collect(MvrDelta *delta, MvrRowSource *source);
+extern void mvr_delta_net(MvrDelta *delta);
+extern void mvr_delta_net_if_worth_it(MvrDelta *delta);
+extern void mvr_delta_end(List *deltas);
+extern void mvr_swap_slots(TupleTableSlot **a, TupleTableSlot **b);
+
+/* ----------
+ * statement_rows.c: the rows of a statement, in its transition tables
+ * ----------
+ */
+
+/* A statement whose AFTER trigger runs, with its transition tables */
+typedef struct MvrStatement
+{
+	TupleDesc	desc;			/* of the rows */
+	Tuplestorestate *rows[2];	/* old, new; or NULL */
+	const AttrNumber *columns;	/* per column of the log, column of the rows */
+} MvrStatement;
+
+extern bool mvr_statement_is_same_value(Datum a, Datum b, Form_pg_attribute att);
+extern MvrRowSource *mvr_statement_make_source(const MvrStatement *statement, int natts,
+											   const AttrNumber *map);
 
 /* ----------
  * pending.c: what this transaction has changed, for live views
@@ -446,7 +498,7 @@ extern void mvr_pending_begin_statement(Oid base);
 extern void mvr_pending_end_statement(Oid base);
 extern void mvr_pending_apply(void);
 extern bool mvr_pending_is_in_flight(List *bases);
-extern List *mvr_pending_begin_put(const MvrBase *base);
+extern List *mvr_pending_begin_put(const MvrBase *base, const MvrStatement *statement);
 extern void mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
 							const bool *nulls, int weight);
 extern void mvr_pending_mark(Oid view, char live, List *bases);
@@ -456,7 +508,8 @@ extern int64 mvr_pending_count(Oid view);
 extern bool mvr_pending_is_any_of(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
 extern bool mvr_pending_is_marked(Oid view);
-extern bool mvr_pending_take(MvrDelta *delta, Oid view);
+extern MvrDelta *mvr_pending_take(Relation base, const MvrSource *source, Oid view,
+								  bool in_place);
 extern void mvr_pending_forget(Oid view);
 extern void mvr_pending_forget_all(void);
 
@@ -505,11 +558,41 @@ typedef struct MvrLogWriter
 
 extern void mvr_log_writer_begin(MvrLogWriter *writer, const MvrBase *base,
 								 Relation log, const AttrNumber *source,
-								 int64 nrows);
+								 int64 nrows, const MvrStatement *statement);
+extern bool mvr_log_writer_wants_rows(const MvrLogWriter *writer);
 extern void mvr_log_writer_append(MvrLogWriter *writer, TupleTableSlot *row,
 								  int weight);
 extern void mvr_log_writer_end(MvrLogWriter *writer);
 extern void mvr_log_writer_append_mark(const MvrBase *base);
+
+/* ----------
+ * log_reader.c: scan a change log
+ * ----------
+ */
+typedef struct MvrLogScan
+{
+	TableScanDesc scan;
+	TupleTableSlot *slot;		/* the row */
+	TupleTableSlot *other_slot;
+	MvrPackReader *reader;		/* of the pack in it */
+	TupleTableSlot *unpacked;	/* a row of that */
+	TupleTableSlot *other_unpacked;
+	List	   *frontiers;		/* of MvrFrontier */
+	FullTransactionId xid;		/* who wrote the row */
+	CommandId	cid;
+	bool		is_covered;		/* true with no frontiers */
+	int			nwriters;		/* of rows not covered: 0, 1, or 2 for several */
+	FullTransactionId new_xid;	/* the first of them */
+	CommandId	new_cid;
+} MvrLogScan;
+
+extern void mvr_log_reader_begin(MvrLogScan *scan, Relation log, AttrNumber ncolumns,
+								 List *frontiers, Snapshot snapshot);
+extern bool mvr_log_reader_fetch(MvrLogScan *scan);
+extern bool mvr_log_reader_fetch_new(MvrLogScan *scan);
+extern bytea *mvr_log_reader_get_pack(MvrLogScan *scan);
+extern TupleTableSlot *mvr_log_reader_fetch_unpacked(MvrLogScan *scan);
+extern void mvr_log_reader_end(MvrLogScan *scan);
 
 /* ----------
  * change_log.c, on
@@ -520,20 +603,19 @@ extern void mvr_change_log_drop(Oid base);
 extern AttrNumber mvr_change_log_get_attnum(TupleDesc log, AttrNumber attno);
 extern bool mvr_change_log_can_hold(Form_pg_attribute log,
 									Form_pg_attribute base);
-extern MvrDelta *mvr_change_log_read(Relation base, const MvrSource *source,
-									 const MvrFrontier *frontier,
-									 bool *marked);
-extern void mvr_change_log_net(MvrDelta *delta);
-extern void mvr_change_log_end_read(List *deltas);
 extern void mvr_change_log_trim(Oid base);
 extern int64 mvr_change_log_count(Oid log, const MvrFrontier *frontier);
 extern int64 mvr_change_log_measure(Oid log, const MvrFrontier *frontier);
-extern TupleDesc mvr_change_log_build_desc(Relation base, Bitmapset *columns);
 extern AttrNumber *mvr_change_log_build_map(Relation log, Relation base,
 											Bitmapset *columns);
-extern MvrDelta *mvr_change_log_make_delta(Relation base, const MvrSource *source);
-extern MvrDelta *mvr_change_log_take_pending(Relation base, const MvrSource *source,
-											 Oid view);
+
+/* ----------
+ * log_delta.c: what a change log tells one view
+ * ----------
+ */
+extern MvrDelta *mvr_log_delta_read(Relation base, const MvrSource *source,
+									const MvrFrontier *frontier, bool in_place,
+									bool *marked);
 
 /* ----------
  * live.c: which live views read a base table
@@ -961,6 +1043,9 @@ extern Query *mvr_delta_query_build_groups(const MvrStage *stage, List *deltas);
 extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
 											 TupleDesc keys, const char *name,
 											 int64 nrows, bool with_nulls);
+extern int	mvr_delta_query_count_reads(const MvrStage *stage, Oid base);
+extern bool mvr_delta_query_is_linear(const MvrStage *view);
+extern bool mvr_delta_query_reads_once(const MvrStage *view);
 
 /* ----------
  * delta_stats.c: what the planner may know about the rows of deltas
@@ -968,6 +1053,13 @@ extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
  */
 extern void mvr_delta_stats_init(void);
 extern List *mvr_delta_stats_set(List *deltas);
+extern MvrDelta *mvr_delta_stats_lookup(RangeTblEntry *rte);
+
+/* ----------
+ * delta_scan.c: a plan node that reads the rows of a delta where they stand
+ * ----------
+ */
+extern void mvr_delta_scan_init(void);
 
 /* ----------
  * run_query.c: plan a Query tree and run it, row by row into a function
@@ -1177,7 +1269,7 @@ extern bool mvr_inner_apply(MvrStage *view, List **deltas);
  * ----------
  */
 extern bool mvr_estimate_is_rebuild_cheaper(MvrStage *view, List *known);
-extern bool mvr_estimate_can_mix_states(const MvrStage *view, List *deltas);
+extern bool mvr_estimate_can_fail(const MvrStage *view, List *deltas);
 extern char *mvr_estimate_find_flood(const MvrStage *view, List *deltas);
 
 /* ----------

@@ -12,6 +12,9 @@
  * (3) A mark instead of rows says that rows do not tell what has happened: the
  *	   view must be recomputed.
  *
+ * Many rows stay in the transition tables of their statement if a view is to be
+ * brought up to date as soon as that has ended.
+ *
  * A statement that writes a base table is in flight from its BEFORE to its
  * AFTER trigger.  In between some of its rows are in the table and none of
  * them here, so no view of that table can be maintained.  A statement can
@@ -23,6 +26,7 @@
 #include "access/detoast.h"
 #include "access/heaptoast.h"
 #include "access/xact.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -40,6 +44,7 @@ struct MvrPending
 	MemoryContext context;		/* where all this lives */
 
 	/* rows */
+	MvrRowSource *source;		/* where they stand, else NULL */
 	Tuplestorestate *rows;
 	TupleDesc	desc;
 	AttrNumber *map;			/* per column but the last, column of the log */
@@ -63,6 +68,8 @@ void		(*mvr_pending_statement_hook) (void) = NULL;
 static List *pendings = NIL;	/* of MvrPending, in TopTransactionContext */
 static List *in_flight = NIL;	/* of InFlight, likewise */
 static bool is_registered = false;
+
+static void keep_rows(MvrPending *pending);
 
 /* ----------
  * Ends of transactions
@@ -180,6 +187,10 @@ mvr_pending_begin_statement(Oid base)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * A statement has ended, and its trigger is about to: rows that have not been
+ * taken out of its transition tables must be now.
+ */
 void
 mvr_pending_end_statement(Oid base)
 {
@@ -194,6 +205,9 @@ mvr_pending_end_statement(Oid base)
 		break;
 	}
 	mvr_pending_apply();
+	foreach_ptr(MvrPending, pending, pendings)
+		if (pending->source)
+			keep_rows(pending);
 }
 
 /* Have all views brought up to date that are to be when a statement ends */
@@ -272,18 +286,14 @@ make_rows(void)
 	return rows;
 }
 
-/* Where to put the rows of a base table for a live view */
+/* Room for the rows of a base table for a live view, or for where they stand */
 static MvrPending *
-begin_put(const MvrLiveView *live, Oid base)
+make_room(const MvrLiveView *live, Oid base)
 {
-	MvrPending *pending = lookup_pending(live->view, base);
-	MemoryContext old;
+	MvrPending *pending = make_pending(live->view, live->live, live->bases, base);
+	MemoryContext old = MemoryContextSwitchTo(pending->context);
 	int			natts = live->desc->natts;
 
-	if (pending)
-		return pending;
-	pending = make_pending(live->view, live->live, live->bases, base);
-	old = MemoryContextSwitchTo(pending->context);
 	pending->desc = CreateTupleDescCopy(live->desc);
 	pending->map = palloc(sizeof(AttrNumber) * natts);
 	memcpy(pending->map, live->map, sizeof(AttrNumber) * natts);
@@ -291,19 +301,74 @@ begin_put(const MvrLiveView *live, Oid base)
 	pending->cid = InvalidCommandId;
 	pending->values = palloc(sizeof(Datum) * natts);
 	pending->nulls = palloc(sizeof(bool) * natts);
-	pending->rows = make_rows();
 	MemoryContextSwitchTo(old);
 	return pending;
 }
 
-/* The same for all live views of a base table: a list of MvrPending */
+/* Is it the only one in flight that writes this base table? */
+static bool
+is_alone_in_flight(Oid base)
+{
+	int			count = 0;
+
+	foreach_ptr(InFlight, flight, in_flight)
+		if (flight->base == base)
+			count++;
+	return count == 1;
+}
+
+/*
+ * Can the rows of the statement that ends now stay where they are?  The view is
+ * maintained at once, and of nothing else.
+ */
+static bool
+can_stay(const MvrLiveView *live, Oid base)
+{
+	return live->live == MVR_LIVE_STATEMENT && list_length(live->bases) == 1 &&
+		is_alone_in_flight(base) && !mvr_pending_is_any_of(live->view);
+}
+
+static void
+leave_rows(const MvrLiveView *live, Oid base, const MvrStatement *statement)
+{
+	MvrPending *pending = make_room(live, base);
+
+	pending->source = mvr_statement_make_source(statement, live->desc->natts, live->map);
+	for (int i = 0; i < 2; i++)
+		if (statement->rows[i])
+			pending->nrows += tuplestore_tuple_count(statement->rows[i]);
+	if (statement->rows[0])
+		pending->ngone = tuplestore_tuple_count(statement->rows[0]);
+}
+
+/*
+ * Where to put the rows of a base table for its live views, a list of MvrPending.
+ * Those of a "statement", if it is not NULL, are left where they are for all
+ * others.
+ */
 List *
-mvr_pending_begin_put(const MvrBase *base)
+mvr_pending_begin_put(const MvrBase *base, const MvrStatement *statement)
 {
 	List	   *result = NIL;
 
 	foreach_ptr(MvrLiveView, live, base->views)
-		result = lappend(result, begin_put(live, base->base));
+	{
+		MvrPending *pending = lookup_pending(live->view, base->base);
+
+		if (statement && can_stay(live, base->base))
+		{
+			leave_rows(live, base->base, statement);
+			continue;
+		}
+		if (pending == NULL)
+		{
+			pending = make_room(live, base->base);
+			pending->rows = make_rows();
+		}
+		else if (pending->source)
+			keep_rows(pending);
+		result = lappend(result, pending);
+	}
 	return result;
 }
 
@@ -319,31 +384,61 @@ fetch_external(Datum value, Form_pg_attribute att)
 	return value;
 }
 
-/* Put a row, given as one of the log */
-void
-mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
-				const bool *nulls, int weight)
+/* Put the row in pending->values */
+static void
+put_row(MvrPending *pending, int weight)
 {
 	int			nrow = pending->desc->natts - 1;
 
 	for (int i = 0; i < nrow; i++)
-	{
-		int			from = pending->map[i] - 1;
-
-		pending->nulls[i] = nulls[from];
-		pending->values[i] = nulls[from] ? (Datum) 0 :
-			fetch_external(values[from], TupleDescAttr(pending->desc, i));
-	}
+		if (!pending->nulls[i])
+			pending->values[i] = fetch_external(pending->values[i],
+												TupleDescAttr(pending->desc, i));
 	pending->nulls[nrow] = false;
 	pending->values[nrow] = Int32GetDatum(weight);
 	tuplestore_putvalues(pending->rows, pending->desc, pending->values, pending->nulls);
 	pending->nrows++;
 	if (weight < 0)
 		pending->ngone++;
+}
+
+/* Put a row, given as one of the log */
+void
+mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
+				const bool *nulls, int weight)
+{
+	for (int i = 0; i < pending->desc->natts - 1; i++)
+	{
+		pending->nulls[i] = nulls[pending->map[i] - 1];
+		pending->values[i] = values[pending->map[i] - 1];
+	}
+	put_row(pending, weight);
 	if (pending->cid == InvalidCommandId)
 		pending->cid = cid;
 	else if (pending->cid != cid)
 		pending->needs_net = true;
+}
+
+/* Take the rows from where they stand, since they will soon be gone */
+static void
+keep_rows(MvrPending *pending)
+{
+	TupleTableSlot *row = MakeSingleTupleTableSlot(pending->desc, &TTSOpsVirtual);
+	MvrRowSource *source = pending->source;
+	void	   *scan = source->begin(source);
+	int			natts = pending->desc->natts;
+
+	pending->source = NULL;
+	pending->rows = make_rows();
+	pending->nrows = pending->ngone = 0;
+	while (source->next(scan, row))
+	{
+		memcpy(pending->values, row->tts_values, sizeof(Datum) * natts);
+		memcpy(pending->nulls, row->tts_isnull, sizeof(bool) * natts);
+		put_row(pending, mvr_delta_get_weight(row));
+	}
+	source->end(scan);
+	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Have a live view recomputed */
@@ -448,6 +543,14 @@ move_rows(MvrPending *pending, MvrDelta *delta)
 	pending->rows = NULL;
 }
 
+/* Read them where they stand: there are no others, see can_stay */
+static void
+refer_to_rows(MvrPending *pending, MvrDelta *delta)
+{
+	delta->source = pending->source;
+	delta->nrows = delta->nread = pending->nrows;
+}
+
 static void
 copy_rows(MvrPending *pending, MvrDelta *delta)
 {
@@ -482,7 +585,9 @@ take(Oid view, Oid base, MvrDelta *delta)
 				elog(ERROR, "pending changes of relation %u have other columns", base);
 			needs_net |= pending->needs_net || delta->nrows > 0;
 			delta->ngone += pending->ngone;
-			if (delta->nrows == 0 && pending->level == level)
+			if (pending->source)
+				refer_to_rows(pending, delta);
+			else if (delta->nrows == 0 && pending->level == level)
 				move_rows(pending, delta);
 			else
 				copy_rows(pending, delta);
@@ -498,13 +603,23 @@ take(Oid view, Oid base, MvrDelta *delta)
 }
 
 /*
- * Move the rows of a base table that a view has not consumed to a delta that is
- * still empty.  Returns whether they may undo each other.
+ * The changes of a base table that a view has not consumed.  If they are not
+ * wanted "in_place", they are not left there.
  */
-bool
-mvr_pending_take(MvrDelta *delta, Oid view)
+MvrDelta *
+mvr_pending_take(Relation base, const MvrSource *source, Oid view, bool in_place)
 {
-	return take(view, delta->base, delta);
+	MvrDelta   *delta = mvr_delta_make(base, source);
+
+	delta->has_passing = take(view, delta->base, delta);
+	if (delta->has_passing)
+		mvr_delta_net_if_worth_it(delta);
+	if (delta->source && !in_place)
+	{
+		mvr_delta_collect(delta, delta->source);
+		delta->source = NULL;
+	}
+	return delta;
 }
 
 /* A view has been recomputed, and has consumed all there is */

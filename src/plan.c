@@ -35,7 +35,7 @@ build_plan(const MvrStage *stage, List *deltas, bool may_be_parallel)
 	return mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, deltas), deltas, false);
 }
 
-/* Which relations have changed, and how that is told; NULL if in many rows */
+/* Which relations have changed, and how that is told; NULL if not in few rows that are here */
 static char *
 describe_deltas(List *deltas)
 {
@@ -46,6 +46,8 @@ describe_deltas(List *deltas)
 	foreach_ptr(MvrDelta, delta, deltas)
 	{
 		nrows += delta->nrows;
+		if (delta->source)
+			return NULL;
 		appendStringInfo(&text, "%s %d %s;", delta->name, delta->identity != NULL,
 						 delta->places_name ? delta->places_name : "");
 	}

@@ -337,14 +337,15 @@ static char *
 read_deltas(Refresh *refresh)
 {
 	char	   *reason = NULL;
+	bool		in_place = mvr_delta_query_reads_once(refresh->stage);
 
 	foreach_ptr(MvrSource, source, refresh->tracked->sources)
 	{
 		Relation	base = table_open(source->base, NoLock);
 		bool		marked = false;
 		MvrDelta   *delta = is_live(refresh) ?
-			mvr_change_log_take_pending(base, source, refresh->view_oid) :
-			mvr_change_log_read(base, source, &refresh->tracked->frontier, &marked);
+			mvr_pending_take(base, source, refresh->view_oid, in_place) :
+			mvr_log_delta_read(base, source, &refresh->tracked->frontier, in_place, &marked);
 
 		if (delta->nrows > 0 && !marked)
 			mvr_identify_prepare(base, refresh->stage, delta);
@@ -354,7 +355,7 @@ read_deltas(Refresh *refresh)
 		if (delta->nrows > 0)
 			refresh->deltas = lappend(refresh->deltas, delta);
 		else
-			mvr_change_log_end_read(list_make1(delta));
+			mvr_delta_end(list_make1(delta));
 		if (marked && reason == NULL)
 			reason = psprintf("\"%s\" was truncated, or could be written unseen",
 							  get_rel_name(source->base));
@@ -607,6 +608,10 @@ apply_deltas(Refresh *refresh)
 	refresh->inserted += apply.inserted;
 	refresh->updated += apply.updated;
 	refresh->deleted += apply.deleted;
+	/* of rows that have been read where they stand we know only now how many */
+	refresh->changes = 0;
+	foreach_ptr(MvrDelta, delta, refresh->deltas)
+		refresh->changes += delta->nrows;
 	return reason;
 }
 
@@ -653,6 +658,8 @@ run_incremental(Refresh *refresh)
 	refresh->reason = apply_deltas(refresh);
 	if (refresh->reason)
 		run_diff(refresh);
+	else if (refresh->changes == 0)
+		refresh->mode = "none";
 }
 
 static void
@@ -764,7 +771,7 @@ execute_refresh(Refresh *refresh)
 
 	check_snapshot(refresh);
 	run_strategy(refresh);
-	mvr_change_log_end_read(refresh->deltas);
+	mvr_delta_end(refresh->deltas);
 	record_refresh(refresh);
 	mvr_view_become_again(level, userid, context);
 }

@@ -58,10 +58,9 @@ stop_receiving(DestReceiver *self pg_attribute_unused())
 {
 }
 
-/* Make rows known to queries by name.  The tuplestore stays the caller's. */
-void
-mvr_run_query_add_rows(QueryEnvironment *env, const char *name, TupleDesc desc,
-					   Tuplestorestate *rows, int64 nrows)
+static void
+add_relation(QueryEnvironment *env, const char *name, TupleDesc desc, void *data,
+			 int64 nrows)
 {
 	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
 
@@ -70,11 +69,22 @@ mvr_run_query_add_rows(QueryEnvironment *env, const char *name, TupleDesc desc,
 	enr->md.tupdesc = desc;
 	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
 	enr->md.enrtuples = nrows;
-	enr->reldata = rows;
+	enr->reldata = data;
 	register_ENR(env, enr);
 }
 
-/* An environment in which queries find the deltas of base tables */
+/* Make rows known to queries by name.  The tuplestore stays the caller's. */
+void
+mvr_run_query_add_rows(QueryEnvironment *env, const char *name, TupleDesc desc,
+					   Tuplestorestate *rows, int64 nrows)
+{
+	add_relation(env, name, desc, rows, nrows);
+}
+
+/*
+ * An environment in which queries find the deltas of base tables.  One whose rows
+ * are elsewhere is known itself, to delta_scan.c.
+ */
 QueryEnvironment *
 mvr_run_query_environment(List *deltas)
 {
@@ -82,8 +92,8 @@ mvr_run_query_environment(List *deltas)
 
 	foreach_ptr(MvrDelta, delta, deltas)
 	{
-		mvr_run_query_add_rows(env, delta->name, delta->desc, delta->rows,
-							   delta->nrows);
+		add_relation(env, delta->name, delta->desc,
+					 delta->source ? (void *) delta : (void *) delta->rows, delta->nrows);
 		if (delta->places)
 			mvr_run_query_add_rows(env, delta->places_name, delta->places_desc,
 								   delta->places, delta->nplaces);

@@ -21,7 +21,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
@@ -29,7 +28,6 @@
 #include "fmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -170,19 +168,6 @@ mvr_trigger_get_map(Relation rel, Relation log, Oid base)
  * ----------
  */
 
-/* The same value, bit for bit?  Large values that stayed are not fetched. */
-static bool
-is_same_value(Datum a, Datum b, Form_pg_attribute att)
-{
-	if (att->attlen == -1 &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(a)) &&
-		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(b)) &&
-		memcmp(DatumGetPointer(a), DatumGetPointer(b),
-			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
-		return true;
-	return datum_image_eq(a, b, att->attbyval, att->attlen);
-}
-
 /* Do two versions of a row agree in all logged columns? */
 static bool
 is_same_row(MvrLogWriter *writer, TupleTableSlot *a, TupleTableSlot *b)
@@ -203,8 +188,8 @@ is_same_row(MvrLogWriter *writer, TupleTableSlot *a, TupleTableSlot *b)
 		if (a->tts_isnull[from] != b->tts_isnull[from])
 			return false;
 		if (!a->tts_isnull[from] &&
-			!is_same_value(a->tts_values[from], b->tts_values[from],
-						   TupleDescAttr(desc, from)))
+			!mvr_statement_is_same_value(a->tts_values[from], b->tts_values[from],
+										 TupleDescAttr(desc, from)))
 			return false;
 	}
 	return true;
@@ -316,6 +301,12 @@ capture_rows(TriggerData *trigger, Oid base_oid, Oid log_oid)
 	Relation	log;
 	const MvrBase *base;
 	MvrLogWriter writer;
+	MvrStatement statement = {
+		.desc = RelationGetDescr(trigger->tg_relation),
+		.rows = {trigger->tg_oldtable, trigger->tg_newtable}
+	};
+	bool		in_place = TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) &&
+		nrows >= MVR_IN_PLACE_FROM;
 
 	if (nrows == 0)
 		return;
@@ -323,9 +314,11 @@ capture_rows(TriggerData *trigger, Oid base_oid, Oid log_oid)
 	if (log == NULL)
 		return;
 	base = mvr_live_get_base(base_oid);
-	mvr_log_writer_begin(&writer, base, log,
-						 mvr_trigger_get_map(trigger->tg_relation, log, base->base), nrows);
-	append_event(&writer, trigger);
+	statement.columns = mvr_trigger_get_map(trigger->tg_relation, log, base->base);
+	mvr_log_writer_begin(&writer, base, log, statement.columns, nrows,
+						 in_place ? &statement : NULL);
+	if (mvr_log_writer_wants_rows(&writer))
+		append_event(&writer, trigger);
 	mvr_log_writer_end(&writer);
 	if (writer.has_appended)
 		mvr_wake_note_captured(base->base);
