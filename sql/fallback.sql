@@ -57,6 +57,8 @@ CREATE MATERIALIZED VIEW f_volatile AS SELECT k, max(mine_volatile(v)) FROM t GR
 -- Vars
 CREATE MATERIALIZED VIEW v_system AS SELECT id, tableoid AS of FROM t;
 CREATE MATERIALIZED VIEW v_ctid AS SELECT id FROM t WHERE ctid IS NOT NULL;
+CREATE MATERIALIZED VIEW v_system_row AS SELECT t.tableoid AS of, count(t) AS n FROM t GROUP BY t.tableoid;
+CREATE MATERIALIZED VIEW v_system_outer AS SELECT a.id, b.tableoid IS NULL AS alone, b IS NULL AS none FROM t AS a LEFT JOIN t AS b ON b.id = a.id + 1;
 CREATE TYPE label AS ENUM ('a');
 CREATE MATERIALIZED VIEW v_label AS SELECT v, (CASE WHEN k > 1 THEN 'a'::label END)::text AS l FROM t;
 -- A stranger among the partitions

@@ -391,11 +391,11 @@ int64
 mvr_change_log_count(Oid log, const MvrFrontier *frontier)
 {
 	Relation	rel = table_open(log, AccessShareLock);
-	MvrLogScan		scan;
+	MvrLogScan	scan;
 	int64		count = 0;
 
 	mvr_log_reader_begin(&scan, rel, MVR_LOG_FIXED,
-				   list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
+						 list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
 	while (mvr_log_reader_fetch_new(&scan))
 	{
 		bytea	   *pack = mvr_log_reader_get_pack(&scan);
@@ -412,12 +412,12 @@ int64
 mvr_change_log_measure(Oid log, const MvrFrontier *frontier)
 {
 	Relation	rel = table_open(log, AccessShareLock);
-	MvrLogScan		scan;
+	MvrLogScan	scan;
 	int64		bytes = 0;
 	bool		should_free;
 
 	mvr_log_reader_begin(&scan, rel, MVR_LOG_FIXED,
-				   list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
+						 list_make1(unconstify(MvrFrontier *, frontier)), GetActiveSnapshot());
 	while (mvr_log_reader_fetch_new(&scan))
 		bytes += ExecFetchSlotHeapTuple(scan.slot, false, &should_free)->t_len;
 	mvr_log_reader_end(&scan);
@@ -436,7 +436,7 @@ mvr_log_rows(PG_FUNCTION_ARGS)
 	Oid			relid = get_typ_typrelid(get_fn_expr_argtype(fcinfo->flinfo, 0));
 	MvrFrontier nothing = {0};
 	Relation	log;
-	MvrLogScan		scan;
+	MvrLogScan	scan;
 	TupleTableSlot *row;
 
 	if (!OidIsValid(relid) || get_attnum(relid, "pack") != MVR_LOG_PACK ||
@@ -506,7 +506,7 @@ static void
 collect_consumed(Consumed *consumed, Relation log, List *frontiers)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	MvrLogScan		scan;
+	MvrLogScan	scan;
 
 	memset(consumed, 0, sizeof(*consumed));
 	mvr_log_reader_begin(&scan, log, MVR_LOG_FIXED, frontiers, snapshot);

@@ -183,7 +183,7 @@ set_path(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 
 	if (previous_hook)
 		previous_hook(root, rel, rti, rte);
-	if (delta == NULL || delta->source == NULL)
+	if (delta == NULL || delta->source == NULL || IS_DUMMY_REL(rel))
 		return;
 	path = makeNode(CustomPath);
 	path->path.pathtype = T_CustomScan;

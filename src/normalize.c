@@ -362,6 +362,7 @@ typedef struct VarContext
 {
 	Query	   *query;
 	int			sublevels_up;
+	bool		has_rows;		/* whole rows are to be expanded yet */
 	char	   *reason;
 } VarContext;
 
@@ -380,6 +381,8 @@ refuse_var_walker(Node *node, VarContext *context)
 		rte = rt_fetch(var->varno, context->query->rtable);
 		if (var->varattno < 0)
 			context->reason = "the query reads a system column";
+		else if (context->has_rows)
+			return false;
 		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY ||
 				 rte->rtekind == RTE_NAMEDTUPLESTORE || rte->rtekind == RTE_JOIN)
 			context->reason = "the query reads a whole row";
@@ -398,9 +401,9 @@ refuse_var_walker(Node *node, VarContext *context)
 }
 
 static char *
-refuse_vars(Query *query)
+refuse_vars(Query *query, bool has_rows)
 {
-	VarContext	context = {query, 0, NULL};
+	VarContext	context = {.query = query, .has_rows = has_rows};
 
 	query_tree_walker(query, refuse_var_walker, &context, 0);
 	return context.reason;
@@ -652,6 +655,11 @@ normalize_input(Query *query, Context *context)
 	query = mvr_desugar_full_joins(query);
 	query->jointree = castNode(FromExpr, flatten_join((Node *) query->jointree));
 	mvr_tree_blank_unused(query);
+	if (refuse_vars(query, true))
+	{
+		refuse(context, refuse_vars(query, true));
+		return query;
+	}
 	query = mvr_columns_expand(query);
 	normalize_expressions(query, context);
 	if (context->reason)
@@ -661,8 +669,8 @@ normalize_input(Query *query, Context *context)
 		return query;
 	mvr_tree_blank_unused(query);
 	mvr_not_in_rewrite(query);
-	if (refuse_vars(query))
-		refuse(context, refuse_vars(query));
+	if (refuse_vars(query, false))
+		refuse(context, refuse_vars(query, false));
 	return query;
 }
 
