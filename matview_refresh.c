@@ -25,6 +25,7 @@ int			mvr_max_workers = 2;
 int			mvr_min_interval = 100;
 int			mvr_max_retry_delay = 300000;
 bool		mvr_intercept_refresh = false;
+int			mvr_in_place_from = 1000;
 
 void		_PG_init(void);
 
@@ -66,6 +67,11 @@ _PG_init(void)
 							 "Has no effect unless matview_refresh is in shared_preload_libraries.",
 							 &mvr_intercept_refresh, false,
 							 PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("matview.in_place_from",
+							"Number of changes from which they are read where they stand, if they can be.",
+							"For tests of that with few changes.",
+							&mvr_in_place_from, 1000, 1, INT_MAX,
+							PGC_USERSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("matview");
 	mvr_committing_init();
 	mvr_in_transaction_init();

@@ -2,6 +2,16 @@
 -- views up to date.  :k picks the rows.  What stands between \timing on and
 -- off counts for the name that \echo has given before it.
 
+-- A session that is new knows no table and no function yet
+UPDATE users SET age = age + 1 WHERE id = 1;
+UPDATE orders SET quantity = quantity + 1 WHERE id = 1;
+SELECT 'mode', mode FROM matview.refresh_incremental('user_stats');
+\ir by_hand_user_stats.sql
+SELECT 'mode', mode FROM matview.refresh_incremental('order_details');
+\ir by_hand_order_details.sql
+SELECT 'mode', mode FROM matview.refresh_incremental('user_orders');
+\ir by_hand_user_orders.sql
+
 UPDATE users SET age = age + 1 WHERE id % 100 = :k;
 
 \echo @user_stats.ours

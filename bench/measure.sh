@@ -84,6 +84,7 @@ measure_incremental() {
 		group and three rows of the join view on average, a changed order one group and one row.
 		"by hand" is an expert's SQL on tables (\`by_hand_*.sql\`), from a log of its own that
 		holds the same. After each change ours goes first, then by hand, CONCURRENTLY, REFRESH.
+		Before, in the same session, ours and by hand have been run for one changed row.
 	TEXT
 	table
 	row "200-group aggregate" user_stats.ours "REFRESH" user_stats.plain "<= 0.125"

@@ -133,12 +133,29 @@ UPDATE t SET v = v + 3 WHERE id > 200000;
 SELECT * FROM look();
 -- a view that is not live reads the log beside them
 SELECT mode, changes > 0 AS some, contents('quotients') FROM matview.refresh_incremental('quotients');
+-- more than fits in memory
+SET work_mem = '64kB';
+UPDATE t SET v = v + 1, note = left(note, 20) || repeat('-', 40);
+SELECT * FROM look();
+UPDATE t SET v = v - 1, note = rtrim(note, '-');
+SELECT * FROM look();
+RESET work_mem;
 -- the snapshot of the transaction
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 UPDATE t SET v = v - 1;
 SELECT * FROM look();
 COMMIT;
 SELECT * FROM look();
+
+-- Few rows
+SET matview.in_place_from = 1;
+INSERT INTO t VALUES (-2, 1, 3, 'two'), (-3, 1, NULL, NULL);
+SELECT * FROM look();
+UPDATE t SET v = 6 WHERE id < 0;
+SELECT * FROM look();
+DELETE FROM t WHERE id < -2;
+SELECT * FROM look();
+RESET matview.in_place_from;
 
 -- Partitions, whose rows come in other columns
 SELECT matview.set_auto_refresh(v, 'off') FROM unnest('{sums,everything,rows,extremes}'::regclass[]) v;

@@ -249,7 +249,7 @@ mvr_log_delta_read(Relation base, const MvrSource *source,
 
 		if (in_place)
 			survey_rows(rows, log);
-		if (rows->nread >= MVR_IN_PLACE_FROM)
+		if (rows->nread >= mvr_in_place_from)
 			refer_to_rows(delta, rows);
 		else
 			collect_rows(delta, rows);

@@ -62,6 +62,7 @@ extern int	mvr_max_workers;	/* refresh workers at a time, of all databases */
 extern int	mvr_min_interval;	/* ms between two on_change refreshes of a view */
 extern int	mvr_max_retry_delay;	/* ms after which a failing view is tried again */
 extern bool mvr_intercept_refresh;	/* REFRESH MATERIALIZED VIEW is ours */
+extern int	mvr_in_place_from;	/* so many rows are read where they stand */
 
 /* ----------
  * shared.c: the shared memory of automatic refreshes
@@ -395,11 +396,6 @@ struct MvrRowSource
 	bool		(*next) (void *scan, TupleTableSlot *row);
 	void		(*end) (void *scan);
 };
-
-/* So many rows are worth it to be read where they stand; 1 tests that */
-#ifndef MVR_IN_PLACE_FROM
-#define MVR_IN_PLACE_FROM	1000
-#endif
 
 /* The changes of one base table, or of one stage, that are new to one view */
 typedef struct MvrDelta

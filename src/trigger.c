@@ -306,7 +306,7 @@ capture_rows(TriggerData *trigger, Oid base_oid, Oid log_oid)
 		.rows = {trigger->tg_oldtable, trigger->tg_newtable}
 	};
 	bool		in_place = TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) &&
-		nrows >= MVR_IN_PLACE_FROM;
+		nrows >= mvr_in_place_from;
 
 	if (nrows == 0)
 		return;

@@ -127,6 +127,7 @@ sub use_settings
 			'enable_hashagg = off', 'enable_sort = off', 'work_mem = 64', 'enable_partitionwise_join = on', 'enable_partitionwise_aggregate = on',
 			'parallel_setup_cost = 0', 'plan_cache_mode = force_generic_plan', 'geqo_threshold = 2');
 		$self->{settings} = [ chance(50) ? () : some_of(1 + roll(2), @plans) ];
+		push @{ $self->{settings} }, 'matview.in_place_from = 1' if chance(50);
 	}
 	$self->step($s, 'do', "SET $_") for @{ $self->{settings} };
 	if ($self->{has_zones} //= chance(15))
