@@ -131,6 +131,12 @@ INSERT INTO t SELECT i, 1, 3, repeat(md5(i::text), 200) FROM generate_series(200
 SELECT * FROM look();
 UPDATE t SET v = v + 3 WHERE id > 200000;
 SELECT * FROM look();
+-- what does not concern a view does not lock it
+BEGIN;
+UPDATE t SET other = other - 1;
+SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'object' AND objid IN ('everything'::regclass, 'sums'::regclass);
+COMMIT;
+SELECT * FROM look();
 -- a view that is not live reads the log beside them
 SELECT mode, changes > 0 AS some, contents('quotients') FROM matview.refresh_incremental('quotients');
 -- more than fits in memory
@@ -156,6 +162,25 @@ SELECT * FROM look();
 DELETE FROM t WHERE id < -2;
 SELECT * FROM look();
 RESET matview.in_place_from;
+
+-- Rows that two actions of foreign keys write, one after the other, in one statement;
+-- of a view that looks up others for each of them
+CREATE TABLE parent (id int PRIMARY KEY);
+CREATE TABLE child (id int PRIMARY KEY, a int REFERENCES parent ON DELETE SET NULL, b int REFERENCES parent ON DELETE SET NULL, x int);
+CREATE INDEX ON child (a);
+CREATE INDEX ON child (b);
+CREATE MATERIALIZED VIEW wider AS SELECT x FROM child;
+CREATE MATERIALIZED VIEW looks_up AS SELECT l.id, r.id AS other FROM child l LEFT JOIN child r ON r.b = l.a;
+SELECT mode FROM matview.refresh_incremental('wider');
+SELECT matview.set_auto_refresh('looks_up', 'on_statement');
+INSERT INTO parent SELECT generate_series(1, 2500);
+INSERT INTO child SELECT i, i, i, i FROM generate_series(1, 2500) i;
+SELECT count(*), contents('looks_up') FROM looks_up;
+DELETE FROM parent WHERE id <= 1100;
+SELECT count(*), contents('looks_up') FROM looks_up;
+UPDATE child SET x = x + 1;
+SELECT count(*), contents('looks_up') FROM looks_up;
+SELECT mode, contents('wider') FROM matview.refresh_incremental('wider');
 
 -- Partitions, whose rows come in other columns
 SELECT matview.set_auto_refresh(v, 'off') FROM unnest('{sums,everything,rows,extremes}'::regclass[]) v;

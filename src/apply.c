@@ -4,9 +4,8 @@
  *
  * A delta query can see rows together that never were there together, or that
  * came and went, and an expression may fail for them that never fails in the
- * view's query.  Where
- * that can be, the deltas are applied in a subtransaction, and an error of the
- * data only means that the view must be recomputed.
+ * view's query.  Where that can be, the deltas are applied in a subtransaction, and
+ * an error of the data only means that the view must be recomputed.
  *
  * Locks: the caller has locked the view, its base tables and its states.
  */

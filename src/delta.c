@@ -2,9 +2,9 @@
  * delta.c
  *		The rows that are new to a view, each with its weight.
  *
- * They are in a tuplestore, or stay where they stand, in the change log or among
- * the transition tables of a statement, and the query that wants them reads them
- * there (delta_scan.c).
+ * They are in a tuplestore; or, if they are many and the query that wants them
+ * reads them once, they stay where they stand, in the change log or among the
+ * transition tables of a statement, and it reads them there (delta_scan.c).
  *
  * Rows that undo each other cancel out in any delta query; to leave them out
  * before saves their joins, but costs time itself.
@@ -97,6 +97,31 @@ put_row(MvrDelta *delta, TupleTableSlot *out)
 	delta->nrows++;
 	if (mvr_delta_get_weight(out) < 0)
 		delta->ngone++;
+}
+
+/*
+ * How many are the rows that stand elsewhere?  Of an UPDATE's, which may leave the
+ * columns of the delta as they are, that is known when they have been read.
+ */
+void
+mvr_delta_count(MvrDelta *delta)
+{
+	TupleTableSlot *row;
+	void	   *scan;
+
+	if (delta->ngone == 0 || delta->ngone == delta->nrows)
+		return;
+	row = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
+	scan = delta->source->begin(delta->source);
+	delta->nrows = delta->ngone = 0;
+	while (delta->source->next(scan, row))
+	{
+		delta->nrows++;
+		if (mvr_delta_get_weight(row) < 0)
+			delta->ngone++;
+	}
+	delta->source->end(scan);
+	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Put all rows of a source into a delta that has none, and note which are NULL */
@@ -246,19 +271,14 @@ mvr_delta_net(MvrDelta *delta)
 
 /*
  * To net costs a sort, so it is done if an eighth of the rows would be left out.
- * To find that out costs a hash of each row.  What several writers have written
- * may undo each other; what one has written, if many rows have undone the one
- * before them, since then pairs may be left that have been parted.  That two rows
- * look alike by chance is no reason.  (Who needs a delta without such pairs sees
- * to that: mvr_delta_net.)
+ * To find that out costs a hash of each row.  (Who needs a delta without such pairs
+ * sees to that: mvr_delta_net.)
  */
 void
 mvr_delta_net_if_worth_it(MvrDelta *delta)
 {
 	int64		nundone;
 
-	if (!delta->has_passing && delta->nread - delta->nrows <= delta->nread / 8)
-		return;
 	nundone = count_undone(delta);
 	if (2 * nundone > delta->nrows / 8)
 	{

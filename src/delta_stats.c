@@ -343,7 +343,7 @@ read_column_of_table(Oid relid, AttrNumber attnum, bool with_children)
 static HeapTuple
 read_column_of_base(MvrDelta *delta, AttrNumber attno)
 {
-	for (AttrNumber attnum = 1; attnum <= delta->natts; attnum++)
+	for (AttrNumber attnum = 1; attno > 0 && attnum <= delta->natts; attnum++)
 		if (delta->attmap[attnum - 1] == attno)
 			return read_column_of_table(delta->base, attnum, true);
 	return NULL;

@@ -151,9 +151,9 @@ unlock_beside(Oid view, List *bases, Oid changed)
 	unlock_object(RelationRelationId, view, LOCK_VIEW, RowExclusiveLock);
 }
 
-/* Do deltas have the columns that a view needs, and can it read them where they are? */
+/* Can a view use deltas: have they the columns it needs, and where it can read them? */
 static bool
-has_columns(const MvrStage *stage, const MvrTracked *tracked, List *deltas)
+can_use(const MvrStage *stage, const MvrTracked *tracked, List *deltas)
 {
 	foreach_ptr(MvrDelta, delta, deltas)
 	{
@@ -199,7 +199,7 @@ settle_kept(MvrKept *kept, Relation view, List *deltas)
 		if (kept->is_valid)
 			break;
 	}
-	return has_columns(kept->stage, kept->tracked, deltas) ? NULL : "its base tables have changed";
+	return can_use(kept->stage, kept->tracked, deltas) ? NULL : "its base tables have changed";
 }
 
 /*
@@ -353,13 +353,16 @@ apply_pending(MvrKept *kept, Relation view)
 	MvrApply	apply = {.view = view};
 	char	   *reason = NULL;
 	bool		commutes;
+	bool		is_beside;
 
 	if (deltas == NIL)
 		return NULL;
 	mvr_run_query_check_rights(kept->stage->query);
 	commutes = is_commuting(kept, deltas);
+	/* an error of rows that came and went is caught in a subtransaction */
+	is_beside = commutes && !mvr_estimate_can_fail(kept->stage, deltas);
 	apply.must_serialize = commutes && has_xact_snapshot(kept);
-	if (!commutes || !apply_beside(kept, &apply, deltas, &reason))
+	if (!is_beside || !apply_beside(kept, &apply, deltas, &reason))
 		reason = apply_alone(kept, &apply, deltas, commutes);
 	mvr_delta_end(deltas);
 	if (reason == NULL && apply.inserted + apply.updated + apply.deleted > 0)

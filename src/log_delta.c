@@ -28,7 +28,7 @@ typedef struct LogRows
 	/* known when they have been read */
 	int64		nread;
 	int			nwriters;		/* as in MvrLogScan */
-	bool		is_marked;		/* there was a rebuild mark, and no row after it */
+	bool		is_marked;		/* reading has stopped at a rebuild mark */
 } LogRows;
 
 typedef struct LogRowsScan
@@ -210,17 +210,23 @@ static void
 refer_to_rows(MvrDelta *delta, LogRows *rows)
 {
 	delta->source = &rows->source;
-	delta->nrows = delta->nread = rows->nread;
+	delta->nrows = delta->ngone = delta->nread = rows->nread;
 	delta->has_passing = (rows->nwriters > 1);
 }
 
+/*
+ * What several writers have written may undo each other; what one has written, if
+ * many rows have undone the one before them, since then pairs may be left that have
+ * been parted.  That two rows look alike by chance is no reason.
+ */
 static void
 collect_rows(MvrDelta *delta, LogRows *rows)
 {
 	mvr_delta_collect(delta, &rows->source);
 	delta->nread = rows->nread;
 	delta->has_passing = (rows->nwriters > 1);
-	if (!rows->is_marked)
+	if (!rows->is_marked &&
+		(delta->has_passing || delta->nread - delta->nrows > delta->nread / 8))
 		mvr_delta_net_if_worth_it(delta);
 }
 

@@ -156,6 +156,7 @@ mvr_log_reader_end(MvrLogScan *scan)
 	ExecDropSingleTupleTableSlot(scan->other_unpacked);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	ExecDropSingleTupleTableSlot(scan->other_slot);
+	mvr_pack_end_read(scan->reader);
 	table_endscan(scan->scan);
 }
 

@@ -436,6 +436,7 @@ extern TupleDesc mvr_delta_build_desc(Relation base, Bitmapset *columns);
 extern MvrDelta *mvr_delta_make(Relation base, const MvrSource *source);
 extern int	mvr_delta_get_weight(TupleTableSlot *row);
 extern void mvr_delta_collect(MvrDelta *delta, MvrRowSource *source);
+extern void mvr_delta_count(MvrDelta *delta);
 extern void mvr_delta_net(MvrDelta *delta);
 extern void mvr_delta_net_if_worth_it(MvrDelta *delta);
 extern void mvr_delta_end(List *deltas);
@@ -529,6 +530,7 @@ extern MvrPackPut mvr_pack_put(MvrPack *pack, const Datum *values, const bool *n
 							   int weight);
 extern bytea *mvr_pack_get(MvrPack *pack);
 extern MvrPackReader *mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns);
+extern void mvr_pack_end_read(MvrPackReader *reader);
 extern void mvr_pack_open(MvrPackReader *reader, bytea *pack);
 extern bool mvr_pack_next(MvrPackReader *reader, Datum *values, bool *nulls,
 						  int *weight);

@@ -201,6 +201,15 @@ mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns)
 	return reader;
 }
 
+void
+mvr_pack_end_read(MvrPackReader *reader)
+{
+	FreeTupleDesc(reader->desc);
+	pfree(reader->tuple);
+	pfree(reader->other);
+	pfree(reader);
+}
+
 /* Begin with a pack, which must stay where it is */
 void
 mvr_pack_open(MvrPackReader *reader, bytea *pack)

@@ -52,6 +52,7 @@ struct MvrPending
 	int64		ngone;			/* of them, those that went */
 	CommandId	cid;			/* of the first row */
 	bool		needs_net;		/* rows may undo each other */
+	bool		has_several;	/* of several commands */
 	Datum	   *values;			/* room for one */
 	bool	   *nulls;
 };
@@ -206,7 +207,7 @@ mvr_pending_end_statement(Oid base)
 	}
 	mvr_pending_apply();
 	foreach_ptr(MvrPending, pending, pendings)
-		if (pending->source)
+		if (pending->source && pending->taken == 0)
 			keep_rows(pending);
 }
 
@@ -416,7 +417,7 @@ mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
 	if (pending->cid == InvalidCommandId)
 		pending->cid = cid;
 	else if (pending->cid != cid)
-		pending->needs_net = true;
+		pending->needs_net = pending->has_several = true;
 }
 
 /* Take the rows from where they stand, since they will soon be gone */
@@ -431,6 +432,8 @@ keep_rows(MvrPending *pending)
 	pending->source = NULL;
 	pending->rows = make_rows();
 	pending->nrows = pending->ngone = 0;
+	/* what may come next is of another command */
+	pending->needs_net = pending->has_several = true;
 	while (source->next(scan, row))
 	{
 		memcpy(pending->values, row->tts_values, sizeof(Datum) * natts);
@@ -584,6 +587,7 @@ take(Oid view, Oid base, MvrDelta *delta)
 			if (pending->desc->natts != delta->desc->natts)
 				elog(ERROR, "pending changes of relation %u have other columns", base);
 			needs_net |= pending->needs_net || delta->nrows > 0;
+			delta->has_passing |= pending->has_several || delta->nrows > 0;
 			delta->ngone += pending->ngone;
 			if (pending->source)
 				refer_to_rows(pending, delta);
@@ -610,15 +614,17 @@ MvrDelta *
 mvr_pending_take(Relation base, const MvrSource *source, Oid view, bool in_place)
 {
 	MvrDelta   *delta = mvr_delta_make(base, source);
+	bool		needs_net = take(view, delta->base, delta);
 
-	delta->has_passing = take(view, delta->base, delta);
-	if (delta->has_passing)
-		mvr_delta_net_if_worth_it(delta);
-	if (delta->source && !in_place)
+	if (delta->source && in_place)
+		mvr_delta_count(delta);
+	else if (delta->source)
 	{
 		mvr_delta_collect(delta, delta->source);
 		delta->source = NULL;
 	}
+	else if (needs_net)
+		mvr_delta_net_if_worth_it(delta);
 	return delta;
 }
 

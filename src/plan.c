@@ -35,7 +35,7 @@ build_plan(const MvrStage *stage, List *deltas, bool may_be_parallel)
 	return mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, deltas), deltas, false);
 }
 
-/* Which relations have changed, and how that is told; NULL if not in few rows that are here */
+/* Which relations have changed, and how that is told; NULL if in many rows, or such as are elsewhere */
 static char *
 describe_deltas(List *deltas)
 {
