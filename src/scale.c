@@ -15,6 +15,7 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/numeric.h"
 
 #include "matview_refresh.h"
 
@@ -136,6 +137,15 @@ infer_from_all(List *values, Bitmapset **scales)
 	return true;
 }
 
+/* NaN and the infinities have none */
+static bool
+infer_from_value(Numeric value, Bitmapset **scales)
+{
+	return !numeric_is_nan(value) && !numeric_is_inf(value) &&
+		add_scale(scales, DatumGetInt32(DirectFunctionCall1(numeric_scale,
+															NumericGetDatum(value))));
+}
+
 static bool
 infer_scales(Node *node, Bitmapset **scales)
 {
@@ -151,8 +161,7 @@ infer_scales(Node *node, Bitmapset **scales)
 
 				return con->constisnull ||
 					(con->consttype == NUMERICOID &&
-					 add_scale(scales, DatumGetInt32(DirectFunctionCall1(numeric_scale,
-																		 con->constvalue))));
+					 infer_from_value(DatumGetNumeric(con->constvalue), scales));
 			}
 		case T_RelabelType:
 			return infer_scales((Node *) ((RelabelType *) node)->arg, scales);
