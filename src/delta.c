@@ -301,4 +301,3 @@ mvr_delta_end(List *deltas)
 			tuplestore_end(delta->places);
 	}
 }
-
