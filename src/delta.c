@@ -80,15 +80,6 @@ mvr_swap_slots(TupleTableSlot **a, TupleTableSlot **b)
 	*b = slot;
 }
 
-/* The weight of a row of a delta of a base table */
-int
-mvr_delta_get_weight(TupleTableSlot *row)
-{
-	bool		isnull;
-
-	return DatumGetInt32(slot_getattr(row, row->tts_tupleDescriptor->natts, &isnull));
-}
-
 /* Append a row to a delta */
 static void
 put_row(MvrDelta *delta, TupleTableSlot *out)
@@ -111,36 +102,33 @@ mvr_delta_count(MvrDelta *delta)
 
 	if (delta->ngone == 0 || delta->ngone == delta->nrows)
 		return;
-	row = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
 	scan = delta->source->begin(delta->source);
 	delta->nrows = delta->ngone = 0;
-	while (delta->source->next(scan, row))
+	while ((row = delta->source->next(scan)) != NULL)
 	{
 		delta->nrows++;
 		if (mvr_delta_get_weight(row) < 0)
 			delta->ngone++;
 	}
 	delta->source->end(scan);
-	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Put all rows of a source into a delta that has none, and note which are NULL */
 void
 mvr_delta_collect(MvrDelta *delta, MvrRowSource *source)
 {
-	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->desc, &TTSOpsVirtual);
+	TupleTableSlot *row;
 	void	   *scan = source->begin(source);
 
 	delta->nrows = delta->ngone = 0;
 	delta->nulls = palloc0(sizeof(bool) * delta->desc->natts);
-	while (source->next(scan, row))
+	while ((row = source->next(scan)) != NULL)
 	{
 		for (int i = 0; i < delta->desc->natts; i++)
 			delta->nulls[i] |= row->tts_isnull[i];
 		put_row(delta, row);
 	}
 	source->end(scan);
-	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Put the rows of a delta into a Z-set, and empty the delta */

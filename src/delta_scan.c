@@ -61,7 +61,7 @@ next_row(ScanState *node)
 {
 	DeltaScan  *scan = (DeltaScan *) node;
 	MvrRowSource *source = scan->delta->source;
-	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+	TupleTableSlot *row;
 
 	if (scan->scan == NULL)
 	{
@@ -70,18 +70,19 @@ next_row(ScanState *node)
 		scan->at_end = false;
 	}
 	if (scan->at_end)
-		return ExecClearTuple(slot);
-	scan->at_end = !source->next(scan->scan, slot);
-	if (scan->at_end)
+		return NULL;
+	row = source->next(scan->scan);
+	if (row == NULL)
 	{
+		scan->at_end = true;
 		scan->delta->nrows = scan->nrows;
 		scan->delta->ngone = scan->ngone;
-		return ExecClearTuple(slot);
+		return NULL;
 	}
 	scan->nrows++;
-	if (mvr_delta_get_weight(slot) < 0)
+	if (mvr_delta_get_weight(row) < 0)
 		scan->ngone++;
-	return slot;
+	return row;
 }
 
 static bool

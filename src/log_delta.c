@@ -38,6 +38,7 @@ typedef struct LogRowsScan
 	MvrLogScan	scan;
 	TupleTableSlot *row;
 	TupleTableSlot *last;		/* the one before, or empty */
+	TupleTableSlot *out;		/* the one before that, handed out */
 	bool		at_end;			/* to ask once more would begin again */
 } LogRowsScan;
 
@@ -73,6 +74,7 @@ begin_rows(MvrRowSource *source)
 	rows->log = table_open(of->log, NoLock);
 	rows->row = MakeSingleTupleTableSlot(of->desc, &TTSOpsVirtual);
 	rows->last = MakeSingleTupleTableSlot(of->desc, &TTSOpsVirtual);
+	rows->out = MakeSingleTupleTableSlot(of->desc, &TTSOpsVirtual);
 	mvr_log_reader_begin(&rows->scan, rows->log, get_last_column(of->map, of->desc->natts),
 						 of->frontiers, GetActiveSnapshot());
 	return rows;
@@ -108,16 +110,13 @@ fetch_row(LogRowsScan *rows)
 	return true;
 }
 
-static void
-hand_out_last(LogRowsScan *rows, TupleTableSlot *to)
+/* What was last is handed out, the present row is last */
+static TupleTableSlot *
+hand_out_last(LogRowsScan *rows)
 {
-	int			natts = rows->of->desc->natts;
-
-	ExecClearTuple(to);
-	memcpy(to->tts_values, rows->last->tts_values, sizeof(Datum) * natts);
-	memcpy(to->tts_isnull, rows->last->tts_isnull, sizeof(bool) * natts);
-	ExecStoreVirtualTuple(to);
-	ExecClearTuple(rows->last);
+	mvr_swap_slots(&rows->out, &rows->last);
+	mvr_swap_slots(&rows->last, &rows->row);
+	return rows->out;
 }
 
 /*
@@ -125,8 +124,8 @@ hand_out_last(LogRowsScan *rows, TupleTableSlot *to)
  * each other: an UPDATE of columns that only other views need logs the old row
  * and then the new one, alike in ours.
  */
-static bool
-next_row(void *scan, TupleTableSlot *to)
+static TupleTableSlot *
+next_row(void *scan)
 {
 	LogRowsScan *rows = scan;
 
@@ -137,16 +136,12 @@ next_row(void *scan, TupleTableSlot *to)
 		else if (is_undoing(rows->last, rows->row))
 			ExecClearTuple(rows->last);
 		else
-		{
-			hand_out_last(rows, to);
-			mvr_swap_slots(&rows->last, &rows->row);
-			return true;
-		}
+			return hand_out_last(rows);
 	}
 	if (TTS_EMPTY(rows->last))
-		return false;
-	hand_out_last(rows, to);
-	return true;
+		return NULL;
+	ExecClearTuple(rows->row);
+	return hand_out_last(rows);
 }
 
 static void
@@ -158,6 +153,7 @@ end_rows(void *scan)
 	mvr_log_reader_end(&rows->scan);
 	ExecDropSingleTupleTableSlot(rows->row);
 	ExecDropSingleTupleTableSlot(rows->last);
+	ExecDropSingleTupleTableSlot(rows->out);
 	table_close(rows->log, NoLock);
 	pfree(rows);
 }

@@ -15,6 +15,13 @@
 
 #include "matview_refresh.h"
 
+/* A slot for what is unpacked; it always has a row */
+static TupleTableSlot *
+make_unpacked_slot(TupleDesc desc)
+{
+	return ExecStoreAllNullTuple(MakeSingleTupleTableSlot(desc, &TTSOpsVirtual));
+}
+
 /*
  * Begin to scan a log, which is open, with a lock.  Of what is packed only the
  * first "ncolumns" of the log will be read.  A row is covered if all of the
@@ -31,8 +38,8 @@ mvr_log_reader_begin(MvrLogScan *scan, Relation log, AttrNumber ncolumns,
 	scan->slot = table_slot_create(log, NULL);
 	scan->other_slot = table_slot_create(log, NULL);
 	scan->reader = mvr_pack_begin_read(desc, ncolumns);
-	scan->unpacked = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	scan->other_unpacked = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	scan->unpacked = make_unpacked_slot(desc);
+	scan->other_unpacked = make_unpacked_slot(desc);
 	scan->frontiers = frontiers;
 	scan->xid = InvalidFullTransactionId;
 }
@@ -117,17 +124,15 @@ unpack_row(MvrLogScan *scan)
 	TupleTableSlot *row = scan->other_unpacked;
 	int			weight;
 
-	ExecClearTuple(row);
 	if (!mvr_pack_next(scan->reader, row->tts_values + MVR_LOG_FIXED,
 					   row->tts_isnull + MVR_LOG_FIXED, &weight))
 		return false;
-	mvr_swap_slots(&scan->unpacked, &scan->other_unpacked);
-	memset(row->tts_isnull, false, MVR_LOG_FIXED);
 	row->tts_values[MVR_LOG_XID - 1] = FullTransactionIdGetDatum(scan->xid);
 	row->tts_values[MVR_LOG_CID - 1] = CommandIdGetDatum(scan->cid);
 	row->tts_values[MVR_LOG_WEIGHT - 1] = Int32GetDatum(weight);
-	row->tts_isnull[MVR_LOG_PACK - 1] = true;
-	ExecStoreVirtualTuple(row);
+	row->tts_isnull[MVR_LOG_XID - 1] = row->tts_isnull[MVR_LOG_CID - 1] =
+		row->tts_isnull[MVR_LOG_WEIGHT - 1] = false;
+	mvr_swap_slots(&scan->unpacked, &scan->other_unpacked);
 	return true;
 }
 

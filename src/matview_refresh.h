@@ -385,15 +385,15 @@ extern bool mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts);
 #define MVR_LOG_FIXED		4
 
 /*
- * Rows that are read where they stand, each scan from the start.  "next" puts one
- * into a virtual slot, where it stays until the next call; false at the end.
+ * Rows that are read where they stand, each scan from the start.  "next" hands
+ * out one in a virtual slot, where it stays until the next call; NULL at the end.
  */
 typedef struct MvrRowSource MvrRowSource;
 
 struct MvrRowSource
 {
 	void	   *(*begin) (MvrRowSource *source);
-	bool		(*next) (void *scan, TupleTableSlot *row);
+	TupleTableSlot *(*next) (void *scan);
 	void		(*end) (void *scan);
 };
 
@@ -434,13 +434,21 @@ typedef struct MvrDelta
  */
 extern TupleDesc mvr_delta_build_desc(Relation base, Bitmapset *columns);
 extern MvrDelta *mvr_delta_make(Relation base, const MvrSource *source);
-extern int	mvr_delta_get_weight(TupleTableSlot *row);
 extern void mvr_delta_collect(MvrDelta *delta, MvrRowSource *source);
 extern void mvr_delta_count(MvrDelta *delta);
 extern void mvr_delta_net(MvrDelta *delta);
 extern void mvr_delta_net_if_worth_it(MvrDelta *delta);
 extern void mvr_delta_end(List *deltas);
 extern void mvr_swap_slots(TupleTableSlot **a, TupleTableSlot **b);
+
+/* The weight of a row of a delta of a base table */
+static inline int
+mvr_delta_get_weight(TupleTableSlot *row)
+{
+	bool		isnull;
+
+	return DatumGetInt32(slot_getattr(row, row->tts_tupleDescriptor->natts, &isnull));
+}
 
 /* ----------
  * statement_rows.c: the rows of a statement, in its transition tables
@@ -456,7 +464,7 @@ typedef struct MvrStatement
 } MvrStatement;
 
 extern bool mvr_statement_is_same_value(Datum a, Datum b, Form_pg_attribute att);
-extern MvrRowSource *mvr_statement_make_source(const MvrStatement *statement, int natts,
+extern MvrRowSource *mvr_statement_make_source(const MvrStatement *statement, TupleDesc desc,
 											   const AttrNumber *map);
 
 /* ----------

@@ -334,7 +334,7 @@ leave_rows(const MvrLiveView *live, Oid base, const MvrStatement *statement)
 {
 	MvrPending *pending = make_room(live, base);
 
-	pending->source = mvr_statement_make_source(statement, live->desc->natts, live->map);
+	pending->source = mvr_statement_make_source(statement, pending->desc, pending->map);
 	for (int i = 0; i < 2; i++)
 		if (statement->rows[i])
 			pending->nrows += tuplestore_tuple_count(statement->rows[i]);
@@ -424,7 +424,7 @@ mvr_pending_put(MvrPending *pending, CommandId cid, const Datum *values,
 static void
 keep_rows(MvrPending *pending)
 {
-	TupleTableSlot *row = MakeSingleTupleTableSlot(pending->desc, &TTSOpsVirtual);
+	TupleTableSlot *row;
 	MvrRowSource *source = pending->source;
 	void	   *scan = source->begin(source);
 	int			natts = pending->desc->natts;
@@ -434,14 +434,13 @@ keep_rows(MvrPending *pending)
 	pending->nrows = pending->ngone = 0;
 	/* what may come next is of another command */
 	pending->needs_net = pending->has_several = true;
-	while (source->next(scan, row))
+	while ((row = source->next(scan)) != NULL)
 	{
 		memcpy(pending->values, row->tts_values, sizeof(Datum) * natts);
 		memcpy(pending->nulls, row->tts_isnull, sizeof(bool) * natts);
 		put_row(pending, mvr_delta_get_weight(row));
 	}
 	source->end(scan);
-	ExecDropSingleTupleTableSlot(row);
 }
 
 /* Have a live view recomputed */

@@ -18,7 +18,8 @@ typedef struct StatementRows
 {
 	MvrRowSource source;
 	MvrStatement statement;
-	int			nrow;			/* columns of the delta without the weight */
+	TupleDesc	desc;			/* of the delta */
+	int			nrow;			/* columns of it without the weight */
 	AttrNumber *columns;		/* for each of them that of the rows, or 0 */
 	AttrNumber	last;			/* highest of them */
 } StatementRows;
@@ -28,6 +29,7 @@ typedef struct StatementScan
 	const StatementRows *of;
 	int			pointers[2];	/* read pointers into the old rows and the new */
 	TupleTableSlot *slots[2];
+	TupleTableSlot *out;
 	bool		has_new;		/* the old row was handed out, the new one is next */
 } StatementScan;
 
@@ -51,6 +53,7 @@ begin_rows(MvrRowSource *source)
 	StatementScan *scan = palloc0(sizeof(StatementScan));
 
 	scan->of = of;
+	scan->out = MakeSingleTupleTableSlot(of->desc, &TTSOpsVirtual);
 	for (int i = 0; i < 2; i++)
 	{
 		Tuplestorestate *rows = of->statement.rows[i];
@@ -101,10 +104,12 @@ is_same_row(const StatementRows *of, TupleTableSlot *a, TupleTableSlot *b)
 	return true;
 }
 
-static void
-hand_out(const StatementRows *of, TupleTableSlot *row, int weight, TupleTableSlot *to)
+static TupleTableSlot *
+hand_out(StatementScan *scan, TupleTableSlot *row, int weight)
 {
-	ExecClearTuple(to);
+	const StatementRows *of = scan->of;
+	TupleTableSlot *to = ExecClearTuple(scan->out);
+
 	for (int i = 0; i < of->nrow; i++)
 	{
 		int			from = of->columns[i] - 1;
@@ -114,37 +119,34 @@ hand_out(const StatementRows *of, TupleTableSlot *row, int weight, TupleTableSlo
 	}
 	to->tts_values[of->nrow] = Int32GetDatum(weight);
 	to->tts_isnull[of->nrow] = false;
-	ExecStoreVirtualTuple(to);
+	return ExecStoreVirtualTuple(to);
 }
 
 /*
  * An UPDATE's two tables need not be in step: where a row moves to another
  * partition, a BEFORE trigger can swallow its new version.
  */
-static bool
-next_row(void *state, TupleTableSlot *to)
+static TupleTableSlot *
+next_row(void *state)
 {
 	StatementScan *scan = state;
-	const StatementRows *of = scan->of;
 	TupleTableSlot *old;
 	TupleTableSlot *new;
 
 	if (scan->has_new)
 	{
 		scan->has_new = false;
-		hand_out(of, scan->slots[1], 1, to);
-		return true;
+		return hand_out(scan, scan->slots[1], 1);
 	}
 	do
 	{
 		old = fetch_row(scan, 0);
 		new = fetch_row(scan, 1);
-	} while (old && new && is_same_row(of, old, new));
+	} while (old && new && is_same_row(scan->of, old, new));
 	if (old == NULL && new == NULL)
-		return false;
+		return NULL;
 	scan->has_new = (old && new);
-	hand_out(of, old ? old : new, old ? -1 : 1, to);
-	return true;
+	return hand_out(scan, old ? old : new, old ? -1 : 1);
 }
 
 static void
@@ -155,16 +157,18 @@ end_rows(void *state)
 	for (int i = 0; i < 2; i++)
 		if (scan->slots[i])
 			ExecDropSingleTupleTableSlot(scan->slots[i]);
+	ExecDropSingleTupleTableSlot(scan->out);
 	pfree(scan);
 }
 
 /*
- * The rows of a statement as those of a delta with "natts" columns, the last of
- * which is the weight.  "map" has for each of the others the column of the log
- * that stands for it.
+ * The rows of a statement as those of a delta with columns as in "desc", the last
+ * of which is the weight.  "map" has for each of the others the column of the log
+ * that stands for it.  "desc" must stay as long as the source.
  */
 MvrRowSource *
-mvr_statement_make_source(const MvrStatement *statement, int natts, const AttrNumber *map)
+mvr_statement_make_source(const MvrStatement *statement, TupleDesc desc,
+						  const AttrNumber *map)
 {
 	StatementRows *rows = palloc0(sizeof(StatementRows));
 
@@ -172,8 +176,9 @@ mvr_statement_make_source(const MvrStatement *statement, int natts, const AttrNu
 	rows->source.next = next_row;
 	rows->source.end = end_rows;
 	rows->statement = *statement;
-	rows->nrow = natts - 1;
-	rows->columns = palloc(sizeof(AttrNumber) * natts);
+	rows->desc = desc;
+	rows->nrow = desc->natts - 1;
+	rows->columns = palloc(sizeof(AttrNumber) * desc->natts);
 	for (int i = 0; i < rows->nrow; i++)
 	{
 		rows->columns[i] = statement->columns[map[i] - 1];

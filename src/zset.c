@@ -189,6 +189,16 @@ is_same_datum(Datum a, Datum b, Form_pg_attribute att)
 	return datum_image_eq(a, b, false, att->attlen);
 }
 
+/* Do columns of two slots, which have been deformed as far, agree? */
+static bool
+is_same_value(TupleTableSlot *a, int a_at, TupleTableSlot *b, int b_at)
+{
+	if (a->tts_isnull[a_at] || b->tts_isnull[b_at])
+		return a->tts_isnull[a_at] == b->tts_isnull[b_at];
+	return is_same_datum(a->tts_values[a_at], b->tts_values[b_at],
+						 TupleDescAttr(a->tts_tupleDescriptor, a_at));
+}
+
 /* Do two slots agree in a run of columns, at different places perhaps? */
 static bool
 is_same_image(TupleTableSlot *a, int a_first, TupleTableSlot *b, int b_first,
@@ -197,23 +207,28 @@ is_same_image(TupleTableSlot *a, int a_first, TupleTableSlot *b, int b_first,
 	slot_getsomeattrs(a, a_first + natts);
 	slot_getsomeattrs(b, b_first + natts);
 	for (int i = 0; i < natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(a->tts_tupleDescriptor, a_first + i);
-
-		if (a->tts_isnull[a_first + i] != b->tts_isnull[b_first + i])
+		if (!is_same_value(a, a_first + i, b, b_first + i))
 			return false;
-		if (!a->tts_isnull[a_first + i] &&
-			!is_same_datum(a->tts_values[a_first + i], b->tts_values[b_first + i], att))
-			return false;
-	}
 	return true;
 }
 
-/* Are the first natts columns of two rows alike, bit for bit? */
+/*
+ * Are the first natts columns of two rows alike, bit for bit?  Those that are
+ * soonest compared come first: most rows that differ do so there.
+ */
 bool
 mvr_zset_is_same(TupleTableSlot *a, TupleTableSlot *b, int natts)
 {
-	return is_same_image(a, 0, b, 0, natts);
+	TupleDesc	desc = a->tts_tupleDescriptor;
+
+	slot_getsomeattrs(a, natts);
+	slot_getsomeattrs(b, natts);
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < natts; i++)
+			if (TupleDescAttr(desc, i)->attbyval == (pass == 0) &&
+				!is_same_value(a, i, b, i))
+				return false;
+	return true;
 }
 
 static bool
