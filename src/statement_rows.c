@@ -164,7 +164,7 @@ end_rows(void *state)
 /*
  * The rows of a statement as those of a delta with columns as in "desc", the last
  * of which is the weight.  "map" has for each of the others the column of the log
- * that stands for it.  "desc" must stay as long as the source.
+ * that stands for it.
  */
 MvrRowSource *
 mvr_statement_make_source(const MvrStatement *statement, TupleDesc desc,
@@ -176,7 +176,7 @@ mvr_statement_make_source(const MvrStatement *statement, TupleDesc desc,
 	rows->source.next = next_row;
 	rows->source.end = end_rows;
 	rows->statement = *statement;
-	rows->desc = desc;
+	rows->desc = CreateTupleDescCopy(desc);
 	rows->nrow = desc->natts - 1;
 	rows->columns = palloc(sizeof(AttrNumber) * desc->natts);
 	for (int i = 0; i < rows->nrow; i++)
