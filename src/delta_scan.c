@@ -16,6 +16,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
+#include "optimizer/tlist.h"
 #include "utils/queryenvironment.h"
 
 #include "matview_refresh.h"
@@ -155,17 +156,41 @@ list_columns(const MvrDelta *delta, Index rti)
 	return columns;
 }
 
+/*
+ * What to hand up, of what is wanted: all columns as they are, which spares a
+ * projection, where an aggregate takes of them what it needs.
+ */
+static List *
+choose_tlist(PlannerInfo *root, List *wanted, List *columns)
+{
+	List	   *all = NIL;
+	int			nfound = 0;
+
+	if (!root->parse->hasAggs || bms_membership(root->all_baserels) != BMS_SINGLETON)
+		return wanted;
+	foreach_ptr(TargetEntry, column, columns)
+	{
+		TargetEntry *found = tlist_member(column->expr, wanted);
+		TargetEntry *entry = flatCopyTargetEntry(found ? found : column);
+
+		entry->resno = column->resno;
+		all = lappend(all, entry);
+		nfound += (found != NULL);
+	}
+	return nfound == list_length(wanted) ? all : wanted;
+}
+
 static Plan *
-plan_scan(pg_attribute_unused() PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
+plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
 		  List *tlist, List *clauses, pg_attribute_unused() List *plans)
 {
 	MvrDelta   *delta = linitial(path->custom_private);
 	CustomScan *scan = makeNode(CustomScan);
 
-	scan->scan.plan.targetlist = tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->flags = path->flags;
 	scan->custom_scan_tlist = list_columns(delta, rel->relid);
+	scan->scan.plan.targetlist = choose_tlist(root, tlist, scan->custom_scan_tlist);
 	scan->custom_private = list_make1(makeString(pstrdup(delta->name)));
 	scan->methods = &scan_methods;
 	return &scan->scan.plan;
