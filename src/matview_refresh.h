@@ -463,7 +463,8 @@ typedef struct MvrStatement
 	const AttrNumber *columns;	/* per column of the log, column of the rows */
 } MvrStatement;
 
-extern bool mvr_statement_is_same_value(Datum a, Datum b, Form_pg_attribute att);
+extern bool mvr_statement_is_same(TupleTableSlot *a, TupleTableSlot *b,
+								  const AttrNumber *columns, int ncolumns);
 extern MvrRowSource *mvr_statement_make_source(const MvrStatement *statement, TupleDesc desc,
 											   const AttrNumber *map);
 

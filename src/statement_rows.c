@@ -34,8 +34,8 @@ typedef struct StatementScan
 } StatementScan;
 
 /* The same value, bit for bit?  Large values that stayed are not fetched. */
-bool
-mvr_statement_is_same_value(Datum a, Datum b, Form_pg_attribute att)
+static bool
+is_same_value(Datum a, Datum b, Form_pg_attribute att)
 {
 	if (att->attlen == -1 &&
 		VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(a)) &&
@@ -44,6 +44,35 @@ mvr_statement_is_same_value(Datum a, Datum b, Form_pg_attribute att)
 			   VARSIZE_EXTERNAL(DatumGetPointer(a))) == 0)
 		return true;
 	return datum_image_eq(a, b, att->attbyval, att->attlen);
+}
+
+/*
+ * Do two versions of a row agree in some columns, 0 being none?  They have been
+ * deformed as far.  Columns that are soonest compared come first: most rows that
+ * differ do so there.
+ */
+bool
+mvr_statement_is_same(TupleTableSlot *a, TupleTableSlot *b,
+					  const AttrNumber *columns, int ncolumns)
+{
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = 0; i < ncolumns; i++)
+		{
+			int			at = columns[i] - 1;
+			Form_pg_attribute att;
+
+			if (at < 0)
+				continue;
+			att = TupleDescAttr(a->tts_tupleDescriptor, at);
+			if (att->attbyval != (pass == 0))
+				continue;
+			if (a->tts_isnull[at] != b->tts_isnull[at])
+				return false;
+			if (!a->tts_isnull[at] &&
+				!is_same_value(a->tts_values[at], b->tts_values[at], att))
+				return false;
+		}
+	return true;
 }
 
 static void *
@@ -84,26 +113,6 @@ fetch_row(StatementScan *scan, int which)
 	return scan->slots[which];
 }
 
-/* Do two versions of a row agree in all columns of the delta? */
-static bool
-is_same_row(const StatementRows *of, TupleTableSlot *a, TupleTableSlot *b)
-{
-	for (int i = 0; i < of->nrow; i++)
-	{
-		int			from = of->columns[i] - 1;
-
-		if (from < 0)
-			continue;
-		if (a->tts_isnull[from] != b->tts_isnull[from])
-			return false;
-		if (!a->tts_isnull[from] &&
-			!mvr_statement_is_same_value(a->tts_values[from], b->tts_values[from],
-										 TupleDescAttr(of->statement.desc, from)))
-			return false;
-	}
-	return true;
-}
-
 static TupleTableSlot *
 hand_out(StatementScan *scan, TupleTableSlot *row, int weight)
 {
@@ -142,7 +151,8 @@ next_row(void *state)
 	{
 		old = fetch_row(scan, 0);
 		new = fetch_row(scan, 1);
-	} while (old && new && is_same_row(scan->of, old, new));
+	} while (old && new &&
+			 mvr_statement_is_same(old, new, scan->of->columns, scan->of->nrow));
 	if (old == NULL && new == NULL)
 		return NULL;
 	scan->has_new = (old && new);

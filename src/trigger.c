@@ -172,27 +172,12 @@ mvr_trigger_get_map(Relation rel, Relation log, Oid base)
 static bool
 is_same_row(MvrLogWriter *writer, TupleTableSlot *a, TupleTableSlot *b)
 {
-	TupleDesc	desc = a->tts_tupleDescriptor;
-	int			natts = RelationGetDescr(writer->log)->natts;
-
 	if (writer->last == 0)
 		return true;
 	slot_getsomeattrs(a, writer->last);
 	slot_getsomeattrs(b, writer->last);
-	for (int i = MVR_LOG_FIXED; i < natts; i++)
-	{
-		int			from = writer->source[i] - 1;
-
-		if (from < 0)
-			continue;
-		if (a->tts_isnull[from] != b->tts_isnull[from])
-			return false;
-		if (!a->tts_isnull[from] &&
-			!mvr_statement_is_same_value(a->tts_values[from], b->tts_values[from],
-										 TupleDescAttr(desc, from)))
-			return false;
-	}
-	return true;
+	return mvr_statement_is_same(a, b, writer->source + MVR_LOG_FIXED,
+								 RelationGetDescr(writer->log)->natts - MVR_LOG_FIXED);
 }
 
 static void
