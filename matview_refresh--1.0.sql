@@ -104,7 +104,7 @@ GRANT SELECT ON matview.policies TO PUBLIC;
 CREATE FUNCTION matview.set_auto_refresh(view regclass, policy text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_set_auto_refresh';
 COMMENT ON FUNCTION matview.set_auto_refresh(regclass, text) IS
-'say when a materialized view is refreshed by itself: off, on_statement (when a statement that writes a base table returns), on_commit (before such a transaction commits), on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'', in log_timezone); on_statement and on_commit fill the view, or see that it is maintained if it has the policy, wait for those who write its base tables, and raise 0A000 when it cannot be maintained incrementally, 25001 in a REPEATABLE READ transaction; raises 22004 for NULL, 22023 for anything else; errors otherwise as matview.refresh';
+'say when a materialized view is refreshed by itself: off, on_statement (when a statement that writes a base table returns), on_commit (before such a transaction commits), on_change (as soon as a change is committed), an interval (''5 seconds'') or a cron line (''*/5 * * * *'' or @daily, in log_timezone); on_statement and on_commit fill the view, or see that it is maintained if it has the policy, wait for those who write its base tables, and raise 0A000 when it cannot be maintained incrementally, 25001 in a REPEATABLE READ transaction; raises 22004 for NULL, 22023 for anything else; errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.schedule_auto_refresh(view regclass, every interval) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_schedule_auto_refresh';
@@ -167,13 +167,13 @@ CREATE TYPE matview.refresh_result AS (
     duration_ms double precision
 );
 COMMENT ON TYPE matview.refresh_result IS
-'what a refresh did: mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the base-table changes consumed';
+'what a refresh did: mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the changed rows of base tables that have been applied, an UPDATE being two, without those that have cancelled each other out';
 
 CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto', with_sources boolean DEFAULT true)
     RETURNS matview.refresh_result
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh';
 COMMENT ON FUNCTION matview.refresh(regclass, text, boolean) IS
-'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL as view or mode, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
 
 CREATE FUNCTION matview.refresh_full(view regclass)
     RETURNS matview.refresh_result

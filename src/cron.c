@@ -157,7 +157,8 @@ expand_shorthand(const char *text)
 
 /*
  * Is this meant as a cron line, rather than as an interval?  Five words, the
- * first three of which have no letters in them; or a word with an at sign.
+ * first three of which have no letters in them; a word with an at sign; or
+ * anything with an asterisk, which the input function of intervals would skip.
  */
 bool
 mvr_cron_is_like(const char *text)
@@ -166,6 +167,8 @@ mvr_cron_is_like(const char *text)
 
 	if (*text == '@' && !isspace((unsigned char) text[1]) && text[1] != '\0')
 		return !isdigit((unsigned char) text[1]);
+	if (strchr(text, '*'))
+		return true;
 	while (*text)
 	{
 		if (isspace((unsigned char) *text))
@@ -192,6 +195,11 @@ mvr_cron_parse(const char *text, MvrCron *cron, char **problem)
 	for (int i = 0; i < NFIELDS; i++)
 	{
 		skip_space(&p);
+		if (*p == '\0')
+		{
+			*problem = psprintf("It has fewer than %d fields.", NFIELDS);
+			return false;
+		}
 		if (!parse_field(&p, &fields[i], &bits[i], &any[i]))
 		{
 			*problem = psprintf("The %s is not a list of values and ranges from %d to %d.",

@@ -98,7 +98,7 @@ raise_bad_policy(const char *text, const char *detail)
 			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			errmsg("invalid refresh policy \"%s\"", text),
 			errdetail("%s", detail),
-			errhint("A policy is off, on_statement, on_commit, on_change, an interval such as '5 seconds', or a cron line such as '*/5 * * * *'."));
+			errhint("A policy is off, on_statement, on_commit, on_change, an interval such as '5 seconds', or a cron line such as '*/5 * * * *' or @daily."));
 }
 
 static void
