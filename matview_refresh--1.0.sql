@@ -3,6 +3,9 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION matview_refresh" to load this file. \quit
 
+-- Part of the extension, and so of nobody who was here before: whoever owned
+-- the schema could put functions into it that others would run.
+CREATE SCHEMA matview;
 GRANT USAGE ON SCHEMA matview TO PUBLIC;
 
 -- ----------

@@ -188,6 +188,11 @@ mvr_note_rename(PG_FUNCTION_ARGS)
 	bool		has_pushed;
 
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
+	if (!mvr_catalog_is_installed())
+		ereport(ERROR,
+				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				errmsg("schema \"matview\" and its tables cannot be renamed or moved"),
+				errdetail("They belong to the extension matview_refresh, which finds them by name."));
 	has_pushed = push_snapshot();
 	adopt_policies();
 	if (has_pushed)

@@ -30,15 +30,18 @@
  *	   makes the transaction that does it recompute the view.
  *
  * Locks, in this order for each transaction, so that two cannot deadlock at
- * their commits: views by how many others they stand on, then by OID; of a view
- * RowExclusiveLock on the relation, AccessShareLock on what it reads, then object
- * locks, which nobody else takes: on the view (RowExclusiveLock by those of (1),
- * ExclusiveLock by those of (2)), on each base table as the view reads it
- * (RowExclusiveLock if it was written, else ShareLock), then the keys.  The states
- * come behind the object locks: who recomputes the view, with ExclusiveLock on
- * the object, makes new ones.  VACUUM is in nobody's way.  All are held until
- * the end of the transaction: on_statement, that is as long as the user's own
- * row locks, and can deadlock as they can.
+ * their commits: at COMMIT, AccessShareLock on what the views read, since somebody
+ * may have one of these tables for himself; views by how many others they stand
+ * on, then by OID; of a view RowExclusiveLock on the relation, AccessShareLock on
+ * what it reads, then object locks, which nobody else takes: on the view
+ * (RowExclusiveLock by those of (1), ExclusiveLock by those of (2)), on each base
+ * table as the view reads it (RowExclusiveLock if it was written, else ShareLock),
+ * then the keys.  The states come behind the object locks: who recomputes the
+ * view, with ExclusiveLock on the object, makes new ones.  VACUUM is in nobody's
+ * way.  All are held until the end of the transaction: on_statement, that is as
+ * long as the user's own row locks, and can deadlock as they can.  So can single
+ * statements with actions of foreign keys, which maintain what those have done
+ * after what else they have.
  *
  * A session keeps the stages of the views it has maintained (kept.c).
  */
@@ -468,6 +471,23 @@ is_before(Oid a, Oid b)
 	return left < right || (left == right && a < b);
 }
 
+/*
+ * Lock what the views read before the first of them is locked.  Somebody may have
+ * locked one of these tables as a whole, by TRUNCATE say, and want one of the
+ * views next: for him we wait without a view that he could wait for.  (Views that
+ * stand on others become due later.)
+ */
+static void
+lock_what_is_read(void)
+{
+	List	   *bases = mvr_pending_list_bases();
+	ListCell   *lc;
+
+	list_sort(bases, list_oid_cmp);
+	foreach(lc, bases)
+		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+}
+
 static void
 maintain_views(bool at_commit)
 {
@@ -483,6 +503,8 @@ maintain_views(bool at_commit)
 	is_running = true;
 	PG_TRY();
 	{
+		if (at_commit)
+			lock_what_is_read();
 		while (OidIsValid(view = mvr_pending_next_view(at_commit, is_before)))
 			maintain_view(view, at_commit);
 	}
@@ -828,10 +850,7 @@ mvr_in_transaction_start(Oid view, char live)
 	bool		reads_settings;
 
 	if (tracked && tracked->live == live)
-	{
 		check_view(tracked);
-		maintain_views(false);
-	}
 	else if (tracked && tracked->live != MVR_LIVE_NOT)
 		lock_bases(tracked);
 	rel = mvr_view_open(view, ExclusiveLock);
@@ -839,6 +858,7 @@ mvr_in_transaction_start(Oid view, char live)
 	if (tracked && tracked->live == live)
 	{
 		relation_close(rel, NoLock);
+		maintain_views(false);
 		return;
 	}
 	check_isolation();

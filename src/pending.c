@@ -523,6 +523,17 @@ mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b))
 	return first;
 }
 
+/* The base tables of all views that have something pending */
+List *
+mvr_pending_list_bases(void)
+{
+	List	   *bases = NIL;
+
+	foreach_ptr(MvrPending, pending, pendings)
+		bases = list_concat_unique_oid(bases, pending->bases);
+	return bases;
+}
+
 bool
 mvr_pending_is_marked(Oid view)
 {

@@ -194,5 +194,19 @@ $node->safe_psql('postgres', 'CREATE DATABASE copied TEMPLATE source');
 is(refresh_all('copied'), 'incremental none incremental diff', 'a copy goes on');
 is(find_wrong('copied'), '', 'copy');
 
+# The schema is the extension's own: it goes with it, is not taken over from
+# somebody else, and keeps its name
+my $err;
+$node->safe_psql('postgres', 'CREATE DATABASE theirs; CREATE ROLE stranger; GRANT CREATE ON DATABASE theirs TO stranger');
+$node->safe_psql('theirs', 'SET ROLE stranger; CREATE SCHEMA matview');
+$node->psql('theirs', 'CREATE EXTENSION matview_refresh', stderr => \$err);
+like($err, qr/schema "matview" already exists/, 'the schema of somebody else');
+$node->safe_psql('theirs', 'DROP SCHEMA matview; CREATE EXTENSION matview_refresh');
+$node->psql('theirs', 'ALTER SCHEMA matview RENAME TO other', stderr => \$err);
+like($err, qr/schema "matview" and its tables cannot be renamed/, 'another name for the schema');
+$node->safe_psql('theirs', 'DROP EXTENSION matview_refresh');
+is( $node->safe_psql('theirs', q(SELECT count(*) FROM pg_namespace WHERE nspname = 'matview')), '0',
+	'the schema goes with the extension');
+
 $node->stop;
 done_testing();
