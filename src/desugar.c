@@ -35,34 +35,55 @@
  * ----------
  */
 
+/* An expression with type and collation of a column of a set operation */
+static Expr *
+coerce_column(Expr *expr, Oid type, Oid collation)
+{
+	Node	   *node = (Node *) expr;
+
+	if (exprType(node) != type)
+		node = coerce_to_common_type(NULL, node, type, "UNION");
+	if (exprCollation(node) != collation)
+		node = applyRelabelType(node, type, exprTypmod(node), collation,
+								COERCE_IMPLICIT_CAST, -1, false);
+	return (Expr *) node;
+}
+
+static bool
+fits_columns(Query *arm, SetOperationStmt *op)
+{
+	int			n = 0;
+
+	foreach_ptr(TargetEntry, tle, arm->targetList)
+	{
+		if (tle->resjunk)
+			continue;
+		if (exprType((Node *) tle->expr) != list_nth_oid(op->colTypes, n) ||
+			exprCollation((Node *) tle->expr) != list_nth_oid(op->colCollations, n))
+			return false;
+		n++;
+	}
+	return true;
+}
+
 /*
- * Give the arms of a set operation the types of its columns.  The parser
- * leaves that to the planner.
+ * Give the arms of a set operation the types and collations of its columns.  The
+ * parser leaves that to the planner.
  */
 static Query *
 coerce_arm(Query *arm, SetOperationStmt *op)
 {
-	ListCell   *lc = list_head(op->colTypes);
-	bool		differs = false;
 	Query	   *outer;
+	int			n = 0;
 
-	foreach_ptr(TargetEntry, tle, arm->targetList)
-	{
-		if (!tle->resjunk && lc && exprType((Node *) tle->expr) != lfirst_oid(lc))
-			differs = true;
-		if (!tle->resjunk && lc)
-			lc = lnext(op->colTypes, lc);
-	}
-	if (!differs)
+	if (fits_columns(arm, op))
 		return arm;
 	outer = mvr_tree_make_outer(arm, "arm");
-	lc = list_head(op->colTypes);
 	foreach_ptr(TargetEntry, tle, outer->targetList)
 	{
-		if (exprType((Node *) tle->expr) != lfirst_oid(lc))
-			tle->expr = (Expr *) coerce_to_common_type(NULL, (Node *) tle->expr,
-													   lfirst_oid(lc), "UNION");
-		lc = lnext(op->colTypes, lc);
+		tle->expr = coerce_column(tle->expr, list_nth_oid(op->colTypes, n),
+								  list_nth_oid(op->colCollations, n));
+		n++;
 	}
 	return outer;
 }
@@ -185,9 +206,7 @@ build_repeated_setop(Query *left, Query *right, SetOperationStmt *op)
 	return query;
 }
 
-/* The arms of a tree of UNIONs alone; "all" says of which kind */
-static void
-collect_union_arms(Query *query, Node *node, List **arms, bool all);
+static void collect_union_arms(Query *query, Node *node, List **arms, SetOperationStmt *top);
 
 static Query *
 build_setop(Query *query, Node *node)
@@ -204,7 +223,7 @@ build_setop(Query *query, Node *node)
 		List	   *arms = NIL;
 		Query	   *result;
 
-		collect_union_arms(query, node, &arms, op->all);
+		collect_union_arms(query, node, &arms, op);
 		for (int i = 0; i < list_length(arms); i++)
 			lfirst(list_nth_cell(arms, i)) = coerce_arm(list_nth(arms, i), op);
 		result = mvr_tree_make_union_all(arms);
@@ -220,29 +239,41 @@ build_setop(Query *query, Node *node)
 		build_distinct_setop(left, right, op);
 }
 
-static void
-collect_union_arms(Query *query, Node *node, List **arms, bool all)
+/*
+ * Are the arms of a UNION as well those of one around it?  Duplicates below a
+ * UNION that removes them do not matter.  A cast in two steps is not the same as
+ * in one: bigint to real to double precision.
+ */
+static bool
+is_same_union(Node *node, const SetOperationStmt *top)
 {
 	SetOperationStmt *op = (SetOperationStmt *) node;
 
-	/* duplicates below a UNION that removes them do not matter */
-	if (IsA(node, SetOperationStmt) && op->op == SETOP_UNION && (op->all || !all))
+	return IsA(node, SetOperationStmt) && op->op == SETOP_UNION && (op->all || !top->all) &&
+		equal(op->colTypes, top->colTypes) && equal(op->colCollations, top->colCollations);
+}
+
+/* The arms of a tree of UNIONs of one kind */
+static void
+collect_union_arms(Query *query, Node *node, List **arms, SetOperationStmt *top)
+{
+	if (is_same_union(node, top))
 	{
-		collect_union_arms(query, op->larg, arms, all);
-		collect_union_arms(query, op->rarg, arms, all);
+		collect_union_arms(query, ((SetOperationStmt *) node)->larg, arms, top);
+		collect_union_arms(query, ((SetOperationStmt *) node)->rarg, arms, top);
 	}
 	else
 		*arms = lappend(*arms, build_setop(query, node));
 }
 
 static bool
-has_only_union_all(Node *node)
+has_only_union_all(Node *node, const SetOperationStmt *top)
 {
 	SetOperationStmt *op = (SetOperationStmt *) node;
 
 	return IsA(node, RangeTblRef) ||
-		(op->op == SETOP_UNION && op->all && has_only_union_all(op->larg) &&
-		 has_only_union_all(op->rarg));
+		(op->all && is_same_union(node, top) && has_only_union_all(op->larg, top) &&
+		 has_only_union_all(op->rarg, top));
 }
 
 /*
@@ -257,7 +288,7 @@ mvr_desugar_set_operations(Query *query)
 	List	   *names = NIL;
 	int			n = 0;
 
-	if (has_only_union_all(query->setOperations))
+	if (has_only_union_all(query->setOperations, op))
 	{
 		foreach_ptr(RangeTblEntry, rte, query->rtable)
 			if (rte->rtekind == RTE_SUBQUERY)

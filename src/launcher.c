@@ -237,7 +237,7 @@ start(Database *db, TimestampTz now)
 							  "matview refresh scheduler", db->oid, &db->handle))
 	{
 		db->handle = NULL;
-		db->retry_at = now + SLOT_RETRY;
+		db->retry_at = now + (mvr_shared_dismiss_worker() ? FIRST_DELAY : SLOT_RETRY);
 		note_slots(true);
 		return;
 	}
@@ -253,6 +253,7 @@ start_schedulers(TimestampTz now)
 {
 	TimestampTz next = list_at;
 	bool		is_busy = false;
+	bool		is_lacking = false;
 
 	foreach_ptr(Database, db, databases)
 		is_busy = is_busy || is_starting(db);
@@ -267,7 +268,9 @@ start_schedulers(TimestampTz now)
 		}
 		if (db->handle == NULL && db->retry_at > now)
 			next = Min(next, db->retry_at);
+		is_lacking = is_lacking || db->handle == NULL;
 	}
+	mvr_shared_set_lacks_scheduler(is_lacking && is_out_of_slots);
 	return next;
 }
 

@@ -171,6 +171,7 @@ typedef struct MvrWorker
 	Latch	   *latch;
 	int			scheduler;		/* pid of the one that has handed it the view */
 	bool		has_worked;		/* so it may go if another database starves */
+	bool		is_dismissed;	/* a scheduler needs its place */
 	Oid			view;
 	bool		is_gone;		/* the view, or its policy */
 	bool		is_changed;		/* there was something to do */
@@ -183,6 +184,7 @@ typedef struct MvrShared
 {
 	LWLock	   *lock;
 	uint64		tickets;		/* drawn so far; under the lock */
+	bool		lacks_scheduler;	/* a database, for want of a process; ditto */
 	slock_t		mutex;			/* protects what follows */
 	Latch	   *launcher;
 	bool		databases_changed;	/* look at pg_database again */
@@ -206,6 +208,8 @@ extern void mvr_shared_wake_launcher(void);
 extern bool mvr_shared_is_held(MvrDatabase *db);
 extern bool mvr_shared_is_other_starving(Oid database, uint64 ticket);
 extern void mvr_shared_wake_starving(void);
+extern bool mvr_shared_dismiss_worker(void);
+extern void mvr_shared_set_lacks_scheduler(bool lacks);
 extern void mvr_shared_terminate_workers(Oid database);
 
 /* ----------
@@ -684,6 +688,14 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 extern List *mvr_mutable_list_settings(void);
+
+/* ----------
+ * json_xml.c: SQL/JSON and XML expressions, whose functions are not in the tree
+ * ----------
+ */
+extern bool mvr_json_xml_get_rendered(Node *node, List **args);
+extern bool mvr_json_xml_is_fixed_type(Oid type);
+extern bool mvr_json_xml_is_mutable(Node *node);
 
 /* ----------
  * tree.c: small pieces of Query trees

@@ -32,7 +32,9 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -81,6 +83,7 @@ typedef struct MutableContext
 	bool		reads_settings;
 	Oid			refused;		/* function, or InvalidOid */
 	Oid			found;			/* function that is not immutable */
+	bool		is_document;	/* refused: an expression on JSON or XML */
 } MutableContext;
 
 static int
@@ -220,7 +223,7 @@ get_arguments(Node *node, List **args)
 			*args = list_make1(((CoerceViaIO *) node)->arg);
 			return true;
 		default:
-			return false;
+			return mvr_json_xml_get_rendered(node, args);
 	}
 }
 
@@ -256,6 +259,58 @@ is_mutable_function(Oid funcid, void *context)
 	return true;
 }
 
+/* Constructors of JSON and XML show values as their output functions do, or nearly */
+static bool
+is_mutable_document(Node *node, MutableContext *context)
+{
+	List	   *args;
+
+	context->is_document = mvr_json_xml_is_mutable(node);
+	if (context->is_document || !mvr_json_xml_get_rendered(node, &args))
+		return context->is_document;
+	foreach_ptr(Node, arg, args)
+		context->reads_settings |= !mvr_json_xml_is_fixed_type(exprType(arg));
+	context->is_document = !has_plain_arguments(node, context);
+	return context->is_document;
+}
+
+static bool mutable_walker(Node *node, void *context);
+
+/* What an arm of a set operation has for its columns; they are lists of types */
+static List *
+list_arm_types(Node *arm, MutableContext *context)
+{
+	Query	   *query = linitial(context->queries);
+	List	   *types = NIL;
+
+	if (IsA(arm, SetOperationStmt))
+		return ((SetOperationStmt *) arm)->colTypes;
+	query = rt_fetch(((RangeTblRef *) arm)->rtindex, query->rtable)->subquery;
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		if (!tle->resjunk)
+			types = lappend_oid(types, exprType((Node *) tle->expr));
+	return types;
+}
+
+/* The casts that give an arm the types of the whole are not in the tree yet */
+static bool
+is_mutable_arm(Node *arm, const SetOperationStmt *op, MutableContext *context)
+{
+	ListCell   *lc_from;
+	ListCell   *lc_to;
+
+	forboth(lc_from, list_arm_types(arm, context), lc_to, op->colTypes)
+	{
+		Node	   *value = (Node *) makeVar(1, 1, lfirst_oid(lc_from), -1, InvalidOid, 0);
+
+		if (lfirst_oid(lc_from) != lfirst_oid(lc_to) &&
+			mutable_walker(coerce_to_common_type(NULL, value, lfirst_oid(lc_to), "UNION"),
+						   context))
+			return true;
+	}
+	return false;
+}
+
 static bool
 mutable_walker(Node *node, void *context)
 {
@@ -271,7 +326,12 @@ mutable_walker(Node *node, void *context)
 		mutable->refused = mutable->found;
 		return true;
 	}
-	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr))
+	if (IsA(node, SQLValueFunction) || IsA(node, NextValueExpr) ||
+		is_mutable_document(node, mutable))
+		return true;
+	if (IsA(node, SetOperationStmt) &&
+		(is_mutable_arm(((SetOperationStmt *) node)->larg, (SetOperationStmt *) node, mutable) ||
+		 is_mutable_arm(((SetOperationStmt *) node)->rarg, (SetOperationStmt *) node, mutable)))
 		return true;
 	if (IsA(node, Query))
 	{
@@ -298,6 +358,8 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
 	*reads_settings = context.reads_settings;
 	if (!is_refused)
 		return NULL;
+	if (context.is_document)
+		return "an expression on JSON or XML depends on more than its arguments";
 	if (!OidIsValid(context.refused))
 		return "the query depends on the time or the session";
 	return psprintf("function \"%s\" is not immutable", get_func_name(context.refused));

@@ -155,6 +155,7 @@ reserve_slot(int needed, int *generation, bool *starves)
 	if (starting >= needed)
 		slot = -1;
 	else if (all >= mvr_max_workers || slot < 0 ||
+			 (all > 0 && mvr_shared->lacks_scheduler) ||
 			 mvr_shared_is_other_starving(MyDatabaseId, me->starving))
 	{
 		*starves = (ours == 0);

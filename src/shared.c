@@ -253,3 +253,41 @@ mvr_shared_wake_starving(void)
 		if (mvr_databases[i].starving != 0)
 			mvr_shared_wake(&mvr_databases[i]);
 }
+
+/*
+ * Ask an idle worker to go, in whatever database, as its place is needed for a
+ * scheduler.  The last one stays: schedulers without any worker do nothing.
+ * False if there is none to go.
+ */
+bool
+mvr_shared_dismiss_worker(void)
+{
+	MvrWorker  *idle = NULL;
+	int			nworkers = 0;
+
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		nworkers += (mvr_workers[i].state != MVR_WORKER_FREE);
+		if (mvr_workers[i].state == MVR_WORKER_IDLE)
+			idle = &mvr_workers[i];
+	}
+	if (nworkers < 2)
+		idle = NULL;
+	if (idle)
+	{
+		idle->is_dismissed = true;
+		SetLatch(idle->latch);
+	}
+	LWLockRelease(mvr_shared->lock);
+	return idle != NULL;
+}
+
+/* As long as a database has no scheduler nobody starts a second worker */
+void
+mvr_shared_set_lacks_scheduler(bool lacks)
+{
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	mvr_shared->lacks_scheduler = lacks;
+	LWLockRelease(mvr_shared->lock);
+}

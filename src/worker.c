@@ -113,7 +113,7 @@ enter_slot(int64 argument)
 	}
 	me->pid = MyProcPid;
 	me->latch = MyLatch;
-	me->has_worked = false;
+	me->has_worked = me->is_dismissed = false;
 	database = me->database;
 	LWLockRelease(mvr_shared->lock);
 	before_shmem_exit(leave_slot, (Datum) 0);
@@ -464,7 +464,7 @@ should_go(TimestampTz since)
 
 	if (db == NULL || db->scheduler == 0 || mvr_shared_is_held(db) || now - since > IDLE_LIFE)
 		return true;
-	return mvr_shared_is_other_starving(MyDatabaseId, 0) &&
+	return (me->is_dismissed || mvr_shared_is_other_starving(MyDatabaseId, 0)) &&
 		(me->has_worked || now - since > PATIENCE);
 }
 
@@ -514,7 +514,7 @@ wait_for_work(void)
 			go_if_idle();
 		if (state == MVR_WORKER_DONE && is_abandoned())
 			go_if_idle();
-		mvr_process_wait(mvr_shared_is_other_starving(MyDatabaseId, 0) ?
+		mvr_process_wait(me->is_dismissed || mvr_shared_is_other_starving(MyDatabaseId, 0) ?
 						 GetCurrentTimestamp() + PATIENCE : since + IDLE_LIFE + USECS_PER_SEC);
 	}
 }

@@ -243,6 +243,21 @@ $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
 wait_right($_, "room again: $_") for 'grouped', 'recomputed', 'failing';
 
+# No room for the scheduler of another database: one of two workers makes it
+$node->append_conf('postgresql.conf', q(max_worker_processes = 5));
+$node->restart;
+sql((map { ("CREATE MATERIALIZED VIEW often_$_ AS SELECT id, random() AS r FROM base WHERE id < 4",
+			"SELECT matview.set_auto_refresh('often_$_', '100 milliseconds')") } 1 .. 2));
+wait_for(q(SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker'), 'two workers');
+sql('CREATE DATABASE second');
+$node->safe_psql('second', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v int)',
+		'CREATE MATERIALIZED VIEW late AS SELECT count(*) AS n FROM base', q(SELECT matview.set_auto_refresh('late', 'on_change')),
+		'INSERT INTO base VALUES (1)'));
+ok($node->poll_query_until('second', 'SELECT n = 1 FROM late'), 'a scheduler there, and a worker');
+sql('DROP MATERIALIZED VIEW often_1, often_2', 'DROP DATABASE second');
+$node->append_conf('postgresql.conf', q(max_worker_processes = 16));
+$node->restart;
+
 # Workers that cannot connect: they are tried again, but not all the time
 sql('CREATE DATABASE broken');
 $node->safe_psql('broken', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v float)',

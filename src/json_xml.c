@@ -1,0 +1,129 @@
+/*
+ * json_xml.c
+ *		SQL/JSON and XML expressions, which call functions that are not in the tree.
+ *
+ * Constructors call the output functions of their arguments, or what stands for
+ * them; see mvr_json_xml_get_rendered.  JSON_VALUE and the columns of tables made
+ * from documents call input functions; a JSON path can read TimeZone.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/jsonpath.h"
+#include "utils/lsyscache.h"
+
+#include "matview_refresh.h"
+
+/* Does a constructor render values?  Then these are in *args. */
+bool
+mvr_json_xml_get_rendered(Node *node, List **args)
+{
+	if (IsA(node, XmlExpr))
+		*args = list_concat_copy(((XmlExpr *) node)->named_args, ((XmlExpr *) node)->args);
+#if PG_VERSION_NUM >= 160000
+	else if (IsA(node, JsonConstructorExpr))
+		*args = ((JsonConstructorExpr *) node)->args;
+#endif
+	else
+		return false;
+	return true;
+}
+
+/* Does a value of this type look the same whatever the settings are? */
+bool
+mvr_json_xml_is_fixed_type(Oid type)
+{
+	switch (getBaseType(type))
+	{
+		case BOOLOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case OIDOID:
+		case NUMERICOID:
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+		case NAMEOID:
+		case CHAROID:
+		case UNKNOWNOID:
+		case UUIDOID:
+		case JSONOID:
+		case JSONBOID:
+		case XMLOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+static bool
+has_mutable_input(Oid type)
+{
+	Oid			function;
+	Oid			param;
+
+	getTypeInputInfo(type, &function, &param);
+	return func_volatile(function) != PROVOLATILE_IMMUTABLE;
+}
+
+#if PG_VERSION_NUM >= 170000
+
+static bool
+is_mutable_path(Node *path, const JsonExpr *json)
+{
+	if (!IsA(path, Const))
+		return true;
+	return !((Const *) path)->constisnull &&
+		jspIsMutable(DatumGetJsonPathP(((Const *) path)->constvalue),
+					 json->passing_names, json->passing_values);
+}
+
+/* The row patterns of JSON_TABLE, nested as they are */
+static bool
+has_mutable_pattern(Node *plan, const JsonExpr *json)
+{
+	if (plan == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(plan, JsonTableSiblingJoin))
+		return has_mutable_pattern((Node *) ((JsonTableSiblingJoin *) plan)->lplan, json) ||
+			has_mutable_pattern((Node *) ((JsonTableSiblingJoin *) plan)->rplan, json);
+	return is_mutable_path((Node *) castNode(JsonTablePathScan, plan)->path->value, json) ||
+		has_mutable_pattern((Node *) ((JsonTablePathScan *) plan)->child, json);
+}
+
+static bool
+is_mutable_query(const JsonExpr *json)
+{
+	return is_mutable_path(json->path_spec, json) || has_mutable_input(json->returning->typid);
+}
+
+#endif
+
+/*
+ * Can an expression that reads a document give another result for the same one?
+ * (Its operands are for the caller to look at.)
+ */
+bool
+mvr_json_xml_is_mutable(Node *node)
+{
+	ListCell   *lc;
+
+#if PG_VERSION_NUM >= 170000
+	/* what a table is made from is its document: the columns come by themselves */
+	if (IsA(node, JsonExpr))
+		return ((JsonExpr *) node)->op != JSON_TABLE_OP && is_mutable_query((JsonExpr *) node);
+	if (IsA(node, TableFunc) && ((TableFunc *) node)->functype == TFT_JSON_TABLE)
+		return has_mutable_pattern((Node *) ((TableFunc *) node)->plan,
+								   castNode(JsonExpr, ((TableFunc *) node)->docexpr));
+#endif
+	if (!IsA(node, TableFunc))
+		return false;
+	foreach(lc, ((TableFunc *) node)->coltypes)
+		if (has_mutable_input(lfirst_oid(lc)))
+			return true;
+	return false;
+}
