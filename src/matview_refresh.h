@@ -341,6 +341,13 @@ extern bool mvr_frontier_is_visible(const MvrFrontier *frontier);
 extern bool mvr_frontier_is_now(void);
 
 /* ----------
+ * image.c: binary images of values
+ * ----------
+ */
+extern uint64 mvr_image_hash(Datum value, bool isnull, Form_pg_attribute att, uint64 seed);
+extern bool mvr_image_is_same(Datum a, Datum b, Form_pg_attribute att);
+
+/* ----------
  * zset.c: collect rows with weights, hand out what is left of them
  *
  * A row is compared by its binary image, since users see the difference

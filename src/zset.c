@@ -31,14 +31,10 @@
 #include "access/htup_details.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/executor.h"
-#include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/tuplesort.h"
-#include "utils/typcache.h"
 
 #include "matview_refresh.h"
 
@@ -80,58 +76,10 @@ struct MvrZset
 	MemoryContext context;		/* for the zset's life */
 };
 
-PG_FUNCTION_INFO_V1(mvr_row_hash);
-
 /* ----------
  * Binary images
  * ----------
  */
-
-/*
- * The bits of a pass-by-value datum that a tuple keeps.  The rest depends on
- * whether the value has been through a tuple yet (think of an oid, which is
- * sign-extended when fetched and not when computed).
- */
-static uint64
-stored_bits(Datum value, int attlen)
-{
-	switch (attlen)
-	{
-		case 1:
-			return (uint8) value;
-		case 2:
-			return (uint16) value;
-		case 4:
-			return (uint32) value;
-		default:
-			return value;
-	}
-}
-
-static int64
-hash_datum(Datum value, bool isnull, Form_pg_attribute att, uint64 seed)
-{
-	if (isnull)
-		return hash_bytes_uint32_extended(0, seed);
-	if (att->attbyval)
-	{
-		uint64		bits = stored_bits(value, att->attlen);
-
-		return hash_bytes_extended((unsigned char *) &bits, sizeof(bits), seed);
-	}
-	if (att->attlen == -1)
-	{
-		struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
-		uint64		hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(flat),
-											   VARSIZE_ANY_EXHDR(flat), seed);
-
-		if ((Pointer) flat != DatumGetPointer(value))
-			pfree(flat);
-		return hash;
-	}
-	return hash_bytes_extended((unsigned char *) DatumGetPointer(value),
-							   datumGetSize(value, false, att->attlen), seed);
-}
 
 /*
  * Hash of the binary image of some columns of a row, or of its first natts
@@ -148,45 +96,11 @@ mvr_zset_hash(TupleTableSlot *slot, int natts, const AttrNumber *attnos)
 		bool		isnull;
 		Datum		value = slot_getattr(slot, attno, &isnull);
 
-		hash = hash_datum(value, isnull,
-						  TupleDescAttr(slot->tts_tupleDescriptor, attno - 1),
-						  hash + i + 1);
+		hash = mvr_image_hash(value, isnull,
+							  TupleDescAttr(slot->tts_tupleDescriptor, attno - 1),
+							  hash + i + 1);
 	}
 	return (int64) hash;
-}
-
-/* SQL: matview.row_hash(record), the same over all columns of a row */
-Datum
-mvr_row_hash(PG_FUNCTION_ARGS)
-{
-	HeapTupleHeader record = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc	desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record),
-											  HeapTupleHeaderGetTypMod(record));
-	Datum	   *values = palloc(sizeof(Datum) * desc->natts);
-	bool	   *nulls = palloc(sizeof(bool) * desc->natts);
-	HeapTupleData tuple;
-	uint64		hash = 0;
-
-	tuple.t_len = HeapTupleHeaderGetDatumLength(record);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
-	tuple.t_data = record;
-	heap_deform_tuple(&tuple, desc, values, nulls);
-	for (int i = 0; i < desc->natts; i++)
-		hash = hash_datum(values[i], nulls[i], TupleDescAttr(desc, i), hash + i + 1);
-	ReleaseTupleDesc(desc);
-	pfree(values);
-	pfree(nulls);
-	PG_FREE_IF_COPY(record, 0);
-	PG_RETURN_INT64((int64) hash);
-}
-
-static bool
-is_same_datum(Datum a, Datum b, Form_pg_attribute att)
-{
-	if (att->attbyval)
-		return stored_bits(a, att->attlen) == stored_bits(b, att->attlen);
-	return datum_image_eq(a, b, false, att->attlen);
 }
 
 /* Do columns of two slots, which have been deformed as far, agree? */
@@ -195,8 +109,8 @@ is_same_value(TupleTableSlot *a, int a_at, TupleTableSlot *b, int b_at)
 {
 	if (a->tts_isnull[a_at] || b->tts_isnull[b_at])
 		return a->tts_isnull[a_at] == b->tts_isnull[b_at];
-	return is_same_datum(a->tts_values[a_at], b->tts_values[b_at],
-						 TupleDescAttr(a->tts_tupleDescriptor, a_at));
+	return mvr_image_is_same(a->tts_values[a_at], b->tts_values[b_at],
+							 TupleDescAttr(a->tts_tupleDescriptor, a_at));
 }
 
 /* Do two slots agree in a run of columns, at different places perhaps? */
