@@ -692,20 +692,23 @@ notice_clock(TimestampTz now)
 static void
 leave_slot(pg_attribute_unused() int code, pg_attribute_unused() Datum arg)
 {
+	/* the launcher may have freed the slot before we are through */
+	Oid			database = me->database;
+
+	mvr_pool_set_starving(me, false);
+	for (int i = 0; i < MVR_WATCH_WORDS; i++)
+		pg_atomic_write_u64(&me->watch[i], 0);
 	SpinLockAcquire(&me->mutex);
 	me->scheduler = 0;
 	me->latch = NULL;
 	SpinLockRelease(&me->mutex);
-	mvr_pool_set_starving(me, false);
-	for (int i = 0; i < MVR_WATCH_WORDS; i++)
-		pg_atomic_write_u64(&me->watch[i], 0);
-	mvr_shared_wake_launcher();
 	/* the workers see that nobody is there */
 	LWLockAcquire(mvr_shared->lock, LW_SHARED);
 	for (int i = 0; i < mvr_nslots; i++)
-		if (mvr_workers[i].pid != 0 && mvr_workers[i].database == me->database)
+		if (mvr_workers[i].pid != 0 && mvr_workers[i].database == database)
 			SetLatch(mvr_workers[i].latch);
 	LWLockRelease(mvr_shared->lock);
+	mvr_shared_wake_launcher();
 }
 
 /* Take the database's slot, or end if it is not wanted any more */
