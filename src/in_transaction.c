@@ -39,9 +39,7 @@
  * then the keys.  The states come behind the object locks: who recomputes the
  * view, with ExclusiveLock on the object, makes new ones.  VACUUM is in nobody's
  * way.  All are held until the end of the transaction: on_statement, that is as
- * long as the user's own row locks, and can deadlock as they can.  So can single
- * statements with actions of foreign keys, which maintain what those have done
- * after what else they have.
+ * long as the user's own row locks, and can deadlock as they can.
  *
  * A session keeps the stages of the views it has maintained (kept.c).
  */
@@ -471,6 +469,16 @@ is_before(Oid a, Oid b)
 	return left < right || (left == right && a < b);
 }
 
+static void
+lock_tables(List *tables)
+{
+	ListCell   *lc;
+
+	list_sort(tables, list_oid_cmp);
+	foreach(lc, tables)
+		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+}
+
 /*
  * Lock what the views read before the first of them is locked.  Somebody may have
  * locked one of these tables as a whole, by TRUNCATE say, and want one of the
@@ -480,12 +488,38 @@ is_before(Oid a, Oid b)
 static void
 lock_what_is_read(void)
 {
-	List	   *bases = mvr_pending_list_bases();
+	lock_tables(mvr_pending_list_bases(InvalidOid));
+}
+
+static int
+compare_views(const ListCell *a, const ListCell *b)
+{
+	return is_before(lfirst_oid(a), lfirst_oid(b)) ? -1 : 1;
+}
+
+/*
+ * An action of a foreign key, or a trigger, can have written what a view reads
+ * that must wait until the statement around it has ended.  If its turn in the
+ * order of locks is before that of a view that is maintained now, lock it first,
+ * as whoever recomputes it: what it will need is not known yet.
+ */
+static void
+lock_deferred_before(Oid view)
+{
+	List	   *deferred = mvr_pending_list_deferred();
 	ListCell   *lc;
 
-	list_sort(bases, list_oid_cmp);
-	foreach(lc, bases)
-		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+	list_sort(deferred, compare_views);
+	foreach(lc, deferred)
+	{
+		Oid			other = lfirst_oid(lc);
+
+		if (!is_before(other, view))
+			break;
+		LockRelationOid(other, RowExclusiveLock);
+		lock_tables(mvr_pending_list_bases(other));
+		lock_alone(other);
+	}
 }
 
 static void
@@ -506,7 +540,11 @@ maintain_views(bool at_commit)
 		if (at_commit)
 			lock_what_is_read();
 		while (OidIsValid(view = mvr_pending_next_view(at_commit, is_before)))
+		{
+			if (!at_commit)
+				lock_deferred_before(view);
 			maintain_view(view, at_commit);
+		}
 	}
 	PG_FINALLY();
 	{

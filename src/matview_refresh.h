@@ -524,7 +524,8 @@ extern bool mvr_pending_is_any(void);
 extern int64 mvr_pending_count(Oid view);
 extern bool mvr_pending_is_any_of(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
-extern List *mvr_pending_list_bases(void);
+extern List *mvr_pending_list_bases(Oid view);
+extern List *mvr_pending_list_deferred(void);
 extern bool mvr_pending_is_marked(Oid view);
 extern MvrDelta *mvr_pending_take(Relation base, const MvrSource *source, Oid view,
 								  bool in_place);

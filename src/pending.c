@@ -523,15 +523,29 @@ mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b))
 	return first;
 }
 
-/* The base tables of all views that have something pending */
+/* The base tables of all views that have something pending, or of one view */
 List *
-mvr_pending_list_bases(void)
+mvr_pending_list_bases(Oid view)
 {
 	List	   *bases = NIL;
 
 	foreach_ptr(MvrPending, pending, pendings)
-		bases = list_concat_unique_oid(bases, pending->bases);
+		if (!OidIsValid(view) || pending->view == view)
+			bases = list_concat_unique_oid(bases, pending->bases);
 	return bases;
+}
+
+/* Views that are to be right when a statement ends, and cannot be yet */
+List *
+mvr_pending_list_deferred(void)
+{
+	List	   *views = NIL;
+
+	foreach_ptr(MvrPending, pending, pendings)
+		if (pending->taken == 0 && pending->live == MVR_LIVE_STATEMENT &&
+			mvr_pending_is_in_flight(pending->bases))
+			views = list_append_unique_oid(views, pending->view);
+	return views;
 }
 
 bool

@@ -490,13 +490,21 @@ sub over_query
 	return $outer;
 }
 
+# Types as they are, or such as are cast to them by themselves
+my %NARROWER = (int => 'smallint', bigint => 'int', text => 'varchar', numeric => 'int');
+
+sub narrow
+{
+	return map { $NARROWER{$_} && chance(25) ? $NARROWER{$_} : $_ } @_;
+}
+
 # UNION, INTERSECT and EXCEPT, with and without ALL, nested
 sub set_operations
 {
 	my ($depth) = @_;
 	my @types = map { pick(qw(int int text bool date mood bigint money2), chance(15) ? qw(numeric texts jsonb) : ()) } 1 .. 1 + roll(3);
-	my $branch = sub { return linear($depth, types => \@types, items => weighted(1 => 7, 2 => 3)) };
-	my $first = $branch->();
+	my $branch = sub { return linear($depth, types => [ narrow(@types) ], items => weighted(1 => 7, 2 => 3)) };
+	my $first = linear($depth, types => \@types, items => weighted(1 => 7, 2 => 3));
 	my $sql = $first->{sql};
 	for (1 .. weighted(1 => 55, 2 => 30, 3 => 15))
 	{
