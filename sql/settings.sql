@@ -53,6 +53,29 @@ SELECT h.view, h.mode, h.reason FROM matview.history h
 UNION ALL
 (SELECT date_trunc('day', ts) AS day, count(*) AS n FROM t GROUP BY 1 EXCEPT ALL TABLE by_day);
 
+-- functions that are not in the query: of a window's frame, of an aggregate
+SET timezone = 'UTC';
+CREATE TABLE u (id int, ts timestamptz);
+INSERT INTO u VALUES (1, '2024-03-10 05:30+00'), (2, '2024-03-11 05:00+00');
+CREATE FUNCTION add_text(text, timestamptz) RETURNS text STABLE LANGUAGE sql AS $$ SELECT coalesce($1 || ',', '') || $2 $$;
+CREATE FUNCTION add_state(text, text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT $1 || $2 $$;
+CREATE FUNCTION finish(text) RETURNS text VOLATILE LANGUAGE sql AS $$ SELECT $1 || clock_timestamp() $$;
+CREATE AGGREGATE stable_texts(timestamptz) (sfunc = add_text, stype = text);
+CREATE AGGREGATE volatile_texts(text) (sfunc = add_state, stype = text, finalfunc = finish);
+CREATE AGGREGATE good_texts(text) (sfunc = add_state, stype = text);
+CREATE MATERIALIZED VIEW framed AS
+  SELECT id, count(*) OVER (ORDER BY ts RANGE BETWEEN '1 day' PRECEDING AND CURRENT ROW) AS n FROM u;
+CREATE MATERIALIZED VIEW stable AS SELECT stable_texts(ts) FROM u;
+CREATE MATERIALIZED VIEW volatile AS SELECT volatile_texts(id::text) FROM u;
+CREATE MATERIALIZED VIEW good AS SELECT good_texts(id::text) FROM u;
+SELECT view, mode FROM unnest('{framed,stable,volatile,good}'::regclass[]) AS v, matview.refresh_incremental(v);
+SELECT v, e FROM unnest('{framed,stable,volatile,good}'::regclass[]) AS v, matview.explain(v) e WHERE e ~ '^(strategy|reason)';
+SET timezone = 'America/New_York';
+INSERT INTO u VALUES (3, '2024-03-12 05:00+00');
+SELECT view, mode FROM unnest('{framed,stable,good}'::regclass[]) AS v, matview.refresh_incremental(v);
+SELECT v, c FROM unnest('{framed,stable,good}'::regclass[]) AS v, matview.check(v) c;
+SELECT * FROM framed ORDER BY id;
+
 SET client_min_messages = warning;
 DROP SCHEMA settings CASCADE;
 DROP EXTENSION matview_refresh;

@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_aggregate.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -51,7 +52,7 @@ static const char *const settings_functions[] = {
 	"cash_out", "concat", "concat_ws", "date", "date_eq_timestamptz",
 	"date_ge_timestamptz", "date_gt_timestamptz", "date_le_timestamptz",
 	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part",
-	"date_trunc", "extract", "format", "generate_series", "interval_out",
+	"date_trunc", "extract", "format", "generate_series", "in_range", "interval_out",
 	"interval_pl_timestamptz", "json_agg", "json_agg_finalfn",
 	"json_agg_transfn", "json_build_array", "json_build_object",
 	"json_object_agg", "jsonb_agg", "jsonb_build_array",
@@ -242,13 +243,36 @@ has_plain_arguments(Node *node, MutableContext *context)
 	return true;
 }
 
+static bool is_mutable_function(Oid funcid, void *context);
+
+/* CREATE AGGREGATE calls all immutable: what counts is what they are made of */
+static bool
+is_mutable_aggregate(Oid funcid, void *context)
+{
+	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(funcid));
+	Form_pg_aggregate form;
+	List	   *parts;
+	ListCell   *lc;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_aggregate) GETSTRUCT(tuple);
+	parts = list_make5_oid(form->aggtransfn, form->aggfinalfn, form->aggmtransfn,
+						   form->aggminvtransfn, form->aggmfinalfn);
+	ReleaseSysCache(tuple);
+	foreach(lc, parts)
+		if (OidIsValid(lfirst_oid(lc)) && is_mutable_function(lfirst_oid(lc), context))
+			return true;
+	return false;
+}
+
 static bool
 is_mutable_function(Oid funcid, void *context)
 {
 	MutableContext *mutable = context;
 
 	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
-		return false;
+		return funcid >= FirstNormalObjectId && is_mutable_aggregate(funcid, context);
 	mutable->found = funcid;
 	if (is_settings_function(funcid))
 	{
@@ -311,6 +335,21 @@ is_mutable_arm(Node *arm, const SetOperationStmt *op, MutableContext *context)
 	return false;
 }
 
+/* RANGE with an offset: a day of timestamptz depends on TimeZone */
+static bool
+has_mutable_frame(Query *query, void *context)
+{
+	foreach_ptr(WindowClause, window, query->windowClause)
+	{
+		if ((OidIsValid(window->startInRangeFunc) &&
+			 is_mutable_function(window->startInRangeFunc, context)) ||
+			(OidIsValid(window->endInRangeFunc) &&
+			 is_mutable_function(window->endInRangeFunc, context)))
+			return true;
+	}
+	return false;
+}
+
 static bool
 mutable_walker(Node *node, void *context)
 {
@@ -337,6 +376,8 @@ mutable_walker(Node *node, void *context)
 	{
 		bool		found;
 
+		if (has_mutable_frame((Query *) node, context))
+			return true;
 		mutable->queries = lcons(node, mutable->queries);
 		found = query_tree_walker((Query *) node, mutable_walker, context, 0);
 		mutable->queries = list_delete_first(mutable->queries);
