@@ -40,6 +40,18 @@
 #endif
 
 /* ----------
+ * SQL/JSON
+ * ----------
+ */
+#if PG_VERSION_NUM >= 160000
+#define MVR_HAS_JSON_CONSTRUCTORS
+#endif
+/* JSON_EXISTS, JSON_VALUE, JSON_QUERY, JSON_TABLE */
+#if PG_VERSION_NUM >= 170000
+#define MVR_HAS_JSON_QUERIES
+#endif
+
+/* ----------
  * Rights
  * ----------
  */

@@ -22,7 +22,7 @@ mvr_json_xml_get_rendered(Node *node, List **args)
 {
 	if (IsA(node, XmlExpr))
 		*args = list_concat_copy(((XmlExpr *) node)->named_args, ((XmlExpr *) node)->args);
-#if PG_VERSION_NUM >= 160000
+#ifdef MVR_HAS_JSON_CONSTRUCTORS
 	else if (IsA(node, JsonConstructorExpr))
 		*args = ((JsonConstructorExpr *) node)->args;
 #endif
@@ -69,7 +69,7 @@ has_mutable_input(Oid type)
 	return func_volatile(function) != PROVOLATILE_IMMUTABLE;
 }
 
-#if PG_VERSION_NUM >= 170000
+#ifdef MVR_HAS_JSON_QUERIES
 
 static bool
 is_mutable_path(Node *path, const JsonExpr *json)
@@ -112,7 +112,7 @@ mvr_json_xml_is_mutable(Node *node)
 {
 	ListCell   *lc;
 
-#if PG_VERSION_NUM >= 170000
+#ifdef MVR_HAS_JSON_QUERIES
 	/* what a table is made from is its document: the columns come by themselves */
 	if (IsA(node, JsonExpr))
 		return ((JsonExpr *) node)->op != JSON_TABLE_OP && is_mutable_query((JsonExpr *) node);
