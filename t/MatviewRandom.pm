@@ -213,7 +213,7 @@ sub make_indexes
 		  : $t eq 'jsonb' || $t eq 'texts' ? "USING gin ($col->{n})"
 		  : !is_groupable($t) ? ''
 		  : $t eq 'int' ? pick("($col->{n})", "(($col->{n} % 3))", "USING brin ($col->{n})", "($col->{n}) WHERE $col->{n} > 1", "USING hash ($col->{n})")
-		  : $t eq 'text' ? pick("(lower($col->{n}))", "($col->{n} text_pattern_ops)", "USING hash ($col->{n})")
+		  : $t eq 'text' ? pick("(lower($col->{n}))", "($col->{n} COLLATE \"C\" text_pattern_ops)", "USING hash ($col->{n})")
 		  : "($col->{n} DESC NULLS LAST)";
 		next if !$on;
 		$self->step($s, 'do', "CREATE INDEX ON $v->{n} $on");
