@@ -745,6 +745,40 @@ mvr_catalog_append_history(Oid view, const char *mode, const char *reason,
 	table_close(rel, RowExclusiveLock);
 }
 
+/* How many rows the last recorded diff of a view has written; -1 if not known */
+int64
+mvr_catalog_lookup_last_diff(Oid view)
+{
+	Relation	rel = open_registry("refresh_history", AccessShareLock);
+	Relation	index = index_open(get_registry_oid("refresh_history_view"),
+								   AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		written = -1;
+
+	ScanKeyInit(&key, HISTORY_VIEW, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(view));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	while (written < 0 &&
+		   HeapTupleIsValid(tuple = systable_getnext_ordered(scan,
+															 BackwardScanDirection)))
+	{
+		Datum		values[HISTORY_NATTS];
+		bool		nulls[HISTORY_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		if (strcmp(TextDatumGetCString(values[HISTORY_MODE - 1]), "diff") == 0)
+			written = DatumGetInt64(values[HISTORY_INSERTED - 1]) +
+				DatumGetInt64(values[HISTORY_UPDATED - 1]) +
+				DatumGetInt64(values[HISTORY_DELETED - 1]);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return written;
+}
+
 /* Delete the history of a view that is no more */
 void
 mvr_catalog_delete_history(Oid view)

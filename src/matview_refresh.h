@@ -328,6 +328,7 @@ extern void mvr_catalog_append_history(Oid view, const char *mode,
 									   const char *reason, int64 inserted,
 									   int64 updated, int64 deleted,
 									   int64 changes, TimestampTz started);
+extern int64 mvr_catalog_lookup_last_diff(Oid view);
 extern void mvr_catalog_delete_history(Oid view);
 extern void mvr_catalog_ensure_mark(Relation rel);
 extern void mvr_catalog_own_by_extension(Oid classid, Oid objid);

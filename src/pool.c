@@ -7,9 +7,11 @@
  * slot, shared.c says who has the next one when several databases wait.
  *
  * There may be no background worker left to be had.  Then it is tried again
- * after SLOT_RETRY, and the log has one line when that begins and one when it
- * is over.  After one that could not connect to the database, for which the
- * server has logged why, the next comes after a delay that doubles.
+ * after SLOT_RETRY; a database that has no worker at all tries it more often
+ * and draws a ticket meanwhile, so that idle workers of others make way.  The
+ * log has one line when it has gone on for some time, and one when it is over.
+ * After one that could not connect to the database, for which the server has
+ * logged why, the next comes after a delay that doubles.
  */
 #include "postgres.h"
 
@@ -20,6 +22,7 @@
 #include "matview_refresh.h"
 
 #define SLOT_RETRY			(5 * USECS_PER_SEC)
+#define STARVING_RETRY		(USECS_PER_SEC / 2)
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
 
@@ -27,7 +30,8 @@ static MvrDatabase *me = NULL;
 static BackgroundWorkerHandle **handles = NULL; /* by slot; of workers we started */
 static TimestampTz retry_at = 0;
 static int	failed_starts = 0;	/* since one has been ready */
-static bool is_out_of_slots = false;
+static TimestampTz out_of_slots_since = 0;	/* or 0 */
+static bool is_out_of_slots = false;	/* as the log says */
 
 /* Slots that a scheduler before us has reserved, for workers that never came */
 static void
@@ -140,27 +144,25 @@ count_workers(int *all, int *ours, int *starting, int *unused)
 	}
 }
 
-/* Reserve a slot if one more worker is wanted and allowed; else -1 */
+/*
+ * Reserve a slot if one more worker is wanted and allowed; else -1.  Without
+ * it, or without a process for it, the database may have no worker at all.
+ */
 static int
-reserve_slot(int needed, int *generation, bool *starves)
+reserve_slot(int needed, int *generation, bool *has_none)
 {
 	int			all;
 	int			ours;
 	int			starting;
 	int			slot;
 
-	*starves = false;
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	count_workers(&all, &ours, &starting, &slot);
-	if (starting >= needed)
+	*has_none = (ours == 0);
+	if (starting >= needed || all >= mvr_max_workers || slot < 0 ||
+		(all > 0 && mvr_shared->lacks_scheduler) ||
+		mvr_shared_is_other_starving(MyDatabaseId, me->starving))
 		slot = -1;
-	else if (all >= mvr_max_workers || slot < 0 ||
-			 (all > 0 && mvr_shared->lacks_scheduler) ||
-			 mvr_shared_is_other_starving(MyDatabaseId, me->starving))
-	{
-		*starves = (ours == 0);
-		slot = -1;
-	}
 	if (slot >= 0)
 	{
 		MvrWorker  *worker = &mvr_workers[slot];
@@ -183,9 +185,12 @@ unreserve_slot(int slot)
 	LWLockRelease(mvr_shared->lock);
 }
 
-/* One line in the log when it begins, and one when it is over */
+/*
+ * One line in the log when it has gone on for some time, and one when it is
+ * over: databases that take turns are without a process again and again.
+ */
 static void
-note_slots(bool out_of_slots, TimestampTz now)
+log_slots(bool out_of_slots)
 {
 	if (out_of_slots != is_out_of_slots)
 		ereport(LOG,
@@ -195,7 +200,23 @@ note_slots(bool out_of_slots, TimestampTz now)
 				errmsg("refresh workers of database %u can be started again", MyDatabaseId),
 				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
 	is_out_of_slots = out_of_slots;
-	retry_at = out_of_slots ? now + SLOT_RETRY : 0;
+}
+
+static void
+note_process(void)
+{
+	log_slots(false);
+	out_of_slots_since = retry_at = 0;
+}
+
+static void
+note_no_process(bool starves, TimestampTz now)
+{
+	if (out_of_slots_since == 0 || now < out_of_slots_since)
+		out_of_slots_since = now;
+	if (now - out_of_slots_since >= SLOT_RETRY)
+		log_slots(true);
+	retry_at = now + (starves ? STARVING_RETRY : SLOT_RETRY);
 }
 
 /* Has a worker that was started ended before it could be given anything? */
@@ -235,7 +256,7 @@ mvr_pool_set_starving(MvrDatabase *db, bool is_starving)
 void
 mvr_pool_start(int needed, TimestampTz now)
 {
-	bool		starves = false;
+	bool		has_none = false;
 	int			generation;
 	int			slot;
 
@@ -243,7 +264,7 @@ mvr_pool_start(int needed, TimestampTz now)
 	/* not in the far future, should the clock have been put back */
 	if (needed > 0 && retry_at > now && retry_at <= now + MAX_DELAY)
 		return;
-	while (needed > 0 && (slot = reserve_slot(needed, &generation, &starves)) >= 0)
+	while (needed > 0 && (slot = reserve_slot(needed, &generation, &has_none)) >= 0)
 	{
 		BackgroundWorkerHandle *handle;
 
@@ -253,16 +274,16 @@ mvr_pool_start(int needed, TimestampTz now)
 								  mvr_worker_argument(slot, generation), &handle))
 		{
 			unreserve_slot(slot);
-			note_slots(true, now);
+			note_no_process(has_none, now);
 			break;
 		}
-		note_slots(false, now);
+		note_process();
 		/* of one that has left the slot, but not yet ended */
 		if (handles[slot])
 			pfree(handles[slot]);
 		handles[slot] = handle;
 	}
-	mvr_pool_set_starving(me, starves);
+	mvr_pool_set_starving(me, needed > 0 && has_none);
 }
 
 /* When to try again after a worker could not be had; DT_NOEND if one could */

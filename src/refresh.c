@@ -44,6 +44,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "optimizer/plancat.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -56,6 +57,10 @@
 #include "utils/timestamp.h"
 
 #include "matview_refresh.h"
+
+/* auto: up to so many rows that a diff has written, diffs go on */
+#define DIFF_FRACTION	0.1		/* of the view */
+#define DIFF_ROWS		1000
 
 typedef enum RefreshMode
 {
@@ -662,6 +667,30 @@ run_incremental(Refresh *refresh)
 		refresh->mode = "none";
 }
 
+/*
+ * A view that is not tracked, or cannot be: compare, or rebuild?
+ *
+ * The query runs in any case, and both take about the same time.  A comparison
+ * writes the rows that differ, and leaves alone the files, and the plans of
+ * those who read them; many rows are faster written anew.  It is compared
+ * first, and then as long as that finds few: once it does not the view is
+ * rebuilt until the history has forgotten it.
+ */
+static void
+run_unmaintained(Refresh *refresh)
+{
+	int64		written = mvr_catalog_lookup_last_diff(RelationGetRelid(refresh->view));
+	BlockNumber npages;
+	double		nrows;
+	double		visible;
+
+	estimate_rel_size(refresh->view, NULL, &npages, &nrows, &visible);
+	if (mvr_history_limit > 0 && written <= Max(nrows * DIFF_FRACTION, DIFF_ROWS))
+		run_diff(refresh);
+	else
+		run_concurrent(refresh);
+}
+
 static void
 run_strategy(Refresh *refresh)
 {
@@ -681,8 +710,10 @@ run_strategy(Refresh *refresh)
 			run_recompute(refresh);
 			break;
 		case REFRESH_AUTO:
-			if (refresh->tracked == NULL || !is_populated)
+			if (!is_populated)
 				run_concurrent(refresh);
+			else if (refresh->tracked == NULL)
+				run_unmaintained(refresh);
 			else
 				run_incremental(refresh);
 			break;

@@ -254,6 +254,17 @@ $node->safe_psql('second', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREA
 		'CREATE MATERIALIZED VIEW late AS SELECT count(*) AS n FROM base', q(SELECT matview.set_auto_refresh('late', 'on_change')),
 		'INSERT INTO base VALUES (1)'));
 ok($node->poll_query_until('second', 'SELECT n = 1 FROM late'), 'a scheduler there, and a worker');
+# There is one process for the workers of both: they take turns, and the log is not full of it
+$offset = -s $node->logfile;
+for my $n (2 .. 5)
+{
+	my $turns = sql(q(SELECT last_attempt FROM matview.views WHERE view = 'often_1'::regclass));
+
+	$node->safe_psql('second', 'INSERT INTO base VALUES (1)');
+	ok($node->poll_query_until('second', "SELECT n = $n FROM late"), "its turn: $n");
+	wait_for("SELECT last_attempt > '$turns' FROM matview.views WHERE view = 'often_1'::regclass", 'and the turn of the other one');
+}
+is(count_in_log(qr/no background worker slot is free/, $offset), 0, 'nothing to log');
 sql('DROP MATERIALIZED VIEW often_1, often_2', 'DROP DATABASE second');
 $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
