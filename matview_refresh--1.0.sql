@@ -176,7 +176,7 @@ CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto', with_so
     RETURNS matview.refresh_result
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh';
 COMMENT ON FUNCTION matview.refresh(regclass, text, boolean) IS
-'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates), full, concurrent, incremental or diff; raises 22004 for NULL as view or mode, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates; what is not tracked is compared, and rebuilt if many rows differed when that was last done), full, concurrent, incremental or diff; raises 22004 for NULL as view or mode, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
 
 CREATE FUNCTION matview.refresh_full(view regclass)
     RETURNS matview.refresh_result
@@ -240,6 +240,16 @@ COMMENT ON FUNCTION matview.note_writers() IS
 'internal: marks change logs when base tables can be written through a new parent, or by a subscription';
 REVOKE ALL ON FUNCTION matview.note_writers() FROM PUBLIC;
 
+CREATE FUNCTION matview.note_policies() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_note_policies';
+COMMENT ON FUNCTION matview.note_policies() IS
+'internal: tells the refresh scheduler of policies that a restore has brought';
+REVOKE ALL ON FUNCTION matview.note_policies() FROM PUBLIC;
+
+CREATE TRIGGER note_policies AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON matview.policies
+    FOR EACH STATEMENT EXECUTE FUNCTION matview.note_policies();
+ALTER TABLE matview.policies ENABLE ALWAYS TRIGGER note_policies;
+
 CREATE FUNCTION matview.recompute_live() RETURNS event_trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_recompute_live';
 COMMENT ON FUNCTION matview.recompute_live() IS
@@ -277,7 +287,8 @@ CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
                  'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE',
                  'ALTER AGGREGATE',
                  'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TYPE', 'DROP TYPE',
-                 'ALTER DOMAIN', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP OWNED',
+                 'ALTER DOMAIN', 'ALTER TEXT SEARCH CONFIGURATION',
+                 'ALTER TEXT SEARCH DICTIONARY', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP OWNED',
                  'DROP EXTENSION')
     EXECUTE FUNCTION matview.recompute_live();
 ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
@@ -318,7 +329,8 @@ CREATE VIEW matview.views AS
                 ELSE 'incremental' END AS next_refresh,
            h.finished AS last_refresh,
            h.mode AS last_mode,
-           h.reason AS last_reason,
+           CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN h.reason
+                ELSE pg_catalog.split_part(h.reason, ': ', 1) END AS last_reason,
            matview.pending_changes(c.oid) AS pending_changes,
            CASE WHEN t.view IS NOT NULL AND matview.pending_changes(c.oid) = 0
                 THEN interval '0'
@@ -346,13 +358,15 @@ COMMENT ON VIEW matview.progress IS
 'refreshes that run now in this database, with the rows that the query of the phase has given and, by the planner''s estimate, will give; empty unless matview_refresh is in shared_preload_libraries';
 
 CREATE VIEW matview.history AS
-    SELECT r.view::regclass AS view, r.started, r.mode, r.reason,
+    SELECT r.view::regclass AS view, r.started, r.mode,
+           CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN r.reason
+                ELSE pg_catalog.split_part(r.reason, ': ', 1) END AS reason,
            r.rows_inserted, r.rows_updated, r.rows_deleted, r.changes,
            (extract(epoch FROM r.finished - r.started) * 1000)::double precision AS duration_ms
       FROM matview.refresh_history r
       JOIN pg_catalog.pg_class c ON c.oid = r.view;
 COMMENT ON VIEW matview.history IS
-'past refreshes that had something to do, with the reason for the mode; the setting matview.history_limit says how many are kept per view';
+'past refreshes that had something to do, with the reason for the mode, of which only the view''s owner sees an error message; the setting matview.history_limit says how many are kept per view';
 
 CREATE VIEW matview.dependencies AS
     SELECT s.view::regclass AS view, s.base::regclass AS depends_on,

@@ -72,3 +72,6 @@ SELECT * FROM refresh();
 
 SET client_min_messages = warning;
 DROP SCHEMA compare_or_rebuild CASCADE;
+SELECT * FROM leftovers();
+DROP EXTENSION matview_refresh;
+DROP SCHEMA test CASCADE;

@@ -416,6 +416,18 @@ mvr_compat_copy_rights(Query *to, Query *from)
 #endif
 }
 
+/* The range table, with its permissions */
+static inline void
+mvr_compat_move_tables(Query *to, Query *from)
+{
+	to->rtable = from->rtable;
+	from->rtable = NIL;
+#if PG_VERSION_NUM >= 160000
+	to->rteperminfos = from->rteperminfos;
+	from->rteperminfos = NIL;
+#endif
+}
+
 /* 15: blanking an entry of the range table may lose its permission check */
 #if PG_VERSION_NUM >= 160000
 #define mvr_compat_has_perms(rte) false

@@ -7,6 +7,9 @@
  * A level that does more than one of them becomes two: the last one stays, over
  * a subquery that does the others, and so on down.
  *
+ * Set-returning functions that are keys of groups or windows are computed before
+ * those: a level below does that.
+ *
  *	SELECT DISTINCT rank() OVER (ORDER BY sum(x)) FROM t GROUP BY k LIMIT 3
  * becomes
  *	SELECT c FROM (
@@ -139,10 +142,18 @@ raise_distinct(Query *query)
  * ----------
  */
 
+typedef enum SplitPlace
+{
+	ABOVE_WINDOWS,				/* and above the groups, if there are any */
+	ABOVE_GROUPS,
+	BELOW						/* them */
+} SplitPlace;
+
 typedef struct SplitContext
 {
-	Query	   *inner;
-	bool		is_grouped;		/* inner has groups; else window functions */
+	Query	   *inner;			/* computes what is on the other side */
+	SplitPlace	place;
+	List	   *keys;			/* expressions that the inner query computes */
 	int			sublevels_up;
 } SplitContext;
 
@@ -172,12 +183,10 @@ make_inner_column(SplitContext *context, Node *node)
 }
 
 static bool
-is_group_key(SplitContext *context, Node *node)
+is_key(SplitContext *context, Node *node)
 {
-	foreach_ptr(SortGroupClause, clause, context->inner->groupClause)
+	foreach_ptr(Node, key, context->keys)
 	{
-		Node	   *key = get_sortgroupclause_expr(clause, context->inner->targetList);
-
 		if (context->sublevels_up > 0)
 		{
 			key = copyObject(key);
@@ -196,16 +205,16 @@ split_mutator(Node *node, SplitContext *context)
 
 	if (node == NULL)
 		return NULL;
-	if (context->is_grouped && is_group_key(context, node))
+	if (is_key(context, node))
 		is_inner = true;
 	else if (IsA(node, Var))
 		is_inner = (int) ((Var *) node)->varlevelsup == context->sublevels_up;
-	else if (IsA(node, Aggref))
+	else if (IsA(node, Aggref) && context->place != BELOW)
 		is_inner = (int) ((Aggref *) node)->agglevelsup == context->sublevels_up;
-	else if (IsA(node, GroupingFunc))
+	else if (IsA(node, GroupingFunc) && context->place != BELOW)
 		is_inner = (int) ((GroupingFunc *) node)->agglevelsup == context->sublevels_up;
 	else if (IsA(node, WindowFunc))
-		is_inner = !context->is_grouped && context->sublevels_up == 0;
+		is_inner = context->place == ABOVE_WINDOWS && context->sublevels_up == 0;
 	if (is_inner)
 		return make_inner_column(context, node);
 	if (IsA(node, Query))
@@ -235,69 +244,126 @@ sublink_walker(Node *node, Query *query)
 	return expression_tree_walker(node, sublink_walker, query);
 }
 
+/* Is a target a key of the groups, or of the windows at this level? */
+static bool
+is_key_target(const Query *query, const TargetEntry *tle)
+{
+	Index		ref = tle->ressortgroupref;
+
+	if (ref == 0)
+		return false;
+	foreach_ptr(WindowClause, window, query->windowClause)
+		if (is_referenced(window->partitionClause, ref) ||
+			is_referenced(window->orderClause, ref))
+			return true;
+	return is_referenced(query->groupClause, ref);
+}
+
+static List *
+list_keys(const Query *query)
+{
+	List	   *keys = NIL;
+
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		if (is_key_target(query, tle))
+			keys = lappend(keys, tle->expr);
+	return keys;
+}
+
+/* Is there a set-returning function outside these expressions? */
+static bool
+set_walker(Node *node, List *keys)
+{
+	if (node == NULL || list_member(keys, node))
+		return false;
+	if ((IsA(node, FuncExpr) && ((FuncExpr *) node)->funcretset) ||
+		(IsA(node, OpExpr) && ((OpExpr *) node)->opretset))
+		return true;
+	return expression_tree_walker(node, set_walker, keys);
+}
+
 /*
  * Let the query compute its groups (or window functions), and what is made of
  * them a query above.
  */
 static Query *
-raise_expressions(Query *query, bool is_grouped)
+raise_expressions(Query *query, SplitPlace place)
 {
 	Query	   *inner = copyObject(query);
 	Query	   *outer = mvr_tree_make_select();
-	SplitContext context = {inner, is_grouped, 0};
+	SplitContext context = {inner, place, NIL, 0};
 
-	/* the inner query keeps what its own clauses refer to */
-	inner->targetList = NIL;
-	foreach_ptr(TargetEntry, tle, query->targetList)
-	{
-		bool		is_kept = is_grouped && is_referenced(query->groupClause,
-														  tle->ressortgroupref);
-
-		foreach_ptr(WindowClause, window, is_grouped ? NIL : query->windowClause)
-			if (is_referenced(window->partitionClause, tle->ressortgroupref) ||
-				is_referenced(window->orderClause, tle->ressortgroupref))
-				is_kept = true;
-		if (is_kept && tle->ressortgroupref > 0)
-		{
-			TargetEntry *copy = copyObject(tle);
-
-			copy->resno = list_length(inner->targetList) + 1;
-			copy->resjunk = false;
-			inner->targetList = lappend(inner->targetList, copy);
-		}
-	}
-	if (is_grouped)
+	if (place == ABOVE_GROUPS)
 	{
 		outer->windowClause = copyObject(query->windowClause);
 		outer->hasWindowFuncs = query->hasWindowFuncs;
 		inner->windowClause = NIL;
 		inner->hasWindowFuncs = false;
 		if (query->havingQual && sublink_walker(query->havingQual, query))
-		{
 			inner->havingQual = NULL;
-			outer->jointree->quals = split_mutator(query->havingQual, &context);
-		}
 	}
+	/* the inner query keeps what its own clauses refer to */
+	context.keys = list_keys(inner);
+	inner->targetList = NIL;
+	foreach_ptr(TargetEntry, tle, query->targetList)
+	{
+		TargetEntry *copy;
+
+		if (!is_key_target(inner, tle))
+			continue;
+		copy = copyObject(tle);
+		copy->resno = list_length(inner->targetList) + 1;
+		copy->resjunk = false;
+		inner->targetList = lappend(inner->targetList, copy);
+	}
+	if (query->havingQual && inner->havingQual == NULL)
+		outer->jointree->quals = split_mutator(query->havingQual, &context);
 	outer->sortClause = copyObject(query->sortClause);
 	outer->distinctClause = copyObject(query->distinctClause);
 	outer->hasDistinctOn = query->hasDistinctOn;
-	outer->hasTargetSRFs = query->hasTargetSRFs;
 	outer->hasSubLinks = query->hasSubLinks;
 	inner->sortClause = inner->distinctClause = NIL;
 	inner->hasDistinctOn = false;
-	inner->hasTargetSRFs = false;
 	outer->targetList = copyObject(query->targetList);
 	keep_needed_targets(outer);
 	outer->targetList = (List *) split_mutator((Node *) outer->targetList, &context);
 	outer->windowClause = (List *)
 		split_mutator((Node *) outer->windowClause, &context);
+	outer->hasTargetSRFs = expression_returns_set((Node *) outer->targetList);
+	inner->hasTargetSRFs = expression_returns_set((Node *) inner->targetList);
 	/* groups are known by their clause: without it, by this */
 	if (inner->targetList == NIL)
 		mvr_tree_append_target(inner, mvr_tree_make_int4(1), "one");
-	if (is_grouped && inner->groupClause == NIL && inner->havingQual == NULL)
+	if (place == ABOVE_GROUPS && inner->groupClause == NIL && inner->havingQual == NULL)
 		inner->havingQual = makeBoolConst(true, false);
 	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(inner, "layer"));
 	return outer;
+}
+
+/*
+ * Let a query below compute the keys, of which some return sets, from FROM and
+ * WHERE.
+ */
+static Query *
+lower_keys(Query *query)
+{
+	Query	   *inner = mvr_tree_make_select();
+	SplitContext context = {inner, BELOW, NIL, 0};
+
+	foreach_ptr(Node, key, list_keys(query))
+		if (expression_returns_set(key))
+			context.keys = lappend(context.keys, copyObject(key));
+	mvr_compat_move_tables(inner, query);
+	inner->jointree = query->jointree;
+	inner->hasSubLinks = query->hasSubLinks;
+	query->jointree = makeFromExpr(NIL, NULL);
+	query->targetList = (List *) split_mutator((Node *) query->targetList, &context);
+	query->havingQual = split_mutator(query->havingQual, &context);
+	query->windowClause = (List *) split_mutator((Node *) query->windowClause, &context);
+	query->hasTargetSRFs = false;
+	inner->hasTargetSRFs = true;
+	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "layer"));
+	return query;
 }
 
 /* ----------
@@ -348,10 +414,15 @@ mvr_layers_split(Query *query)
 		return query;
 	if (is_distinct && has_rest)
 		return raise_distinct(query);
-	if (query->hasTargetSRFs && query->hasWindowFuncs)
-		return raise_expressions(query, false);
-	if (is_grouped && (query->hasTargetSRFs || query->hasWindowFuncs ||
-					   has_sublinks_over_groups(query)))
-		return raise_expressions(query, true);
+	if (query->hasWindowFuncs && set_walker((Node *) query->targetList, list_keys(query)))
+		return raise_expressions(query, ABOVE_WINDOWS);
+	if (is_grouped && (query->hasWindowFuncs || has_sublinks_over_groups(query) ||
+					   set_walker((Node *) query->targetList, list_keys(query))))
+	{
+		query = raise_expressions(query, ABOVE_GROUPS);
+		is_grouped = false;
+	}
+	if ((is_grouped || query->hasWindowFuncs) && query->hasTargetSRFs)
+		return lower_keys(query);
 	return query;
 }

@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/nbtree.h"
 #include "access/reloptions.h"
 #include "access/table.h"
@@ -439,16 +440,31 @@ get_row_hash_function(void)
 						  1, argtypes, false);
 }
 
+/*
+ * Looks at the index as it is stored: the relcache would simplify its
+ * expressions, which runs functions, and the caller need not be the view's owner.
+ */
 static bool
 is_row_index(Relation index, Oid function)
 {
 	Form_pg_index form = index->rd_index;
-	List	   *exprs = RelationGetIndexExpressions(index);
+	HeapTuple	tuple;
+	Datum		stored;
+	bool		isnull;
+	List	   *exprs = NIL;
 
-	return form->indisvalid && form->indisready && form->indnatts == 1 &&
-		index->rd_rel->relam == BTREE_AM_OID &&
-		RelationGetIndexPredicate(index) == NIL &&
-		exprs != NIL && IsA(linitial(exprs), FuncExpr) &&
+	if (!form->indisvalid || !form->indisready || form->indnatts != 1 ||
+		index->rd_rel->relam != BTREE_AM_OID ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		return false;
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(RelationGetRelid(index)));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for index %u", RelationGetRelid(index));
+	stored = SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indexprs, &isnull);
+	if (!isnull)
+		exprs = stringToNode(TextDatumGetCString(stored));
+	ReleaseSysCache(tuple);
+	return exprs != NIL && IsA(linitial(exprs), FuncExpr) &&
 		linitial_node(FuncExpr, exprs)->funcid == function;
 }
 

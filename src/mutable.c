@@ -18,7 +18,8 @@
  * users' functions and composite types in it, to notice when a plain view, a
  * function or a type that the query uses is replaced.  What a function calls that
  * is not written in C nobody can tell: if there is one, the versions of all such
- * functions of the database are in it.
+ * functions of the database are in it.  Text search depends on configurations and
+ * dictionaries, though its functions are immutable: theirs are in it, too.
  */
 #include "postgres.h"
 
@@ -30,6 +31,9 @@
 #include "catalog/pg_aggregate.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_ts_config.h"
+#include "catalog/pg_ts_config_map.h"
+#include "catalog/pg_ts_dict.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -434,6 +438,7 @@ typedef struct HashContext
 {
 	uint64		hash;
 	bool		calls_any;		/* a function may call others, nobody knows which */
+	bool		searches_text;
 } HashContext;
 
 /* Aggregates have the functions that their definition names */
@@ -488,6 +493,36 @@ hash_all_functions(void)
 	return hash;
 }
 
+/* The versions of all rows of a catalog */
+static uint64
+hash_catalog(Oid relid, uint64 hash)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		hash = hash_version(tuple, hash);
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return hash;
+}
+
+static uint64
+hash_text_search(void)
+{
+	uint64		hash = hash_catalog(TSConfigRelationId, 0);
+
+	hash = hash_catalog(TSConfigMapRelationId, hash);
+	return hash_catalog(TSDictionaryRelationId, hash);
+}
+
+static bool
+is_text_search(Oid type)
+{
+	return type == REGCONFIGOID || type == REGDICTIONARYOID;
+}
+
 static void hash_composite(Oid type, uint64 *hash);
 
 /* An attribute of a composite type, dropped or not; false if there is none */
@@ -530,7 +565,12 @@ hash_walker(Node *node, void *arg)
 		return false;
 	check_functions_in_node(node, hash_function, context);
 	if (IsA(node, Var))
+	{
 		hash_composite(((Var *) node)->vartype, &context->hash);
+		context->searches_text |= is_text_search(((Var *) node)->vartype);
+	}
+	if (IsA(node, Const))
+		context->searches_text |= is_text_search(((Const *) node)->consttype);
 	if (IsA(node, TargetEntry))
 		hash_composite(exprType((Node *) ((TargetEntry *) node)->expr), &context->hash);
 	if (IsA(node, RowExpr))
@@ -558,7 +598,7 @@ int64
 mvr_mutable_hash(Query *query, bool reads_settings)
 {
 	char	   *text = nodeToString(query);
-	HashContext context = {hash_text(text, 0), false};
+	HashContext context = {hash_text(text, 0), false, false};
 	uint64		hash;
 
 	pfree(text);
@@ -566,6 +606,8 @@ mvr_mutable_hash(Query *query, bool reads_settings)
 	hash = context.hash;
 	if (context.calls_any)
 		hash = hash_number(hash_all_functions(), hash);
+	if (context.calls_any || context.searches_text)
+		hash = hash_number(hash_text_search(), hash);
 	for (int i = 0; reads_settings && i < (int) lengthof(settings); i++)
 	{
 		const char *value = GetConfigOption(settings[i], true, false);

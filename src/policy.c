@@ -34,6 +34,7 @@
 #include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -56,6 +57,7 @@ PG_FUNCTION_INFO_V1(mvr_pause);
 PG_FUNCTION_INFO_V1(mvr_resume);
 PG_FUNCTION_INFO_V1(mvr_next_due);
 PG_FUNCTION_INFO_V1(mvr_policy_name);
+PG_FUNCTION_INFO_V1(mvr_note_policies);
 
 /* Columns, in the order of the installation script */
 enum
@@ -107,9 +109,9 @@ check_every(const Interval *every, const char *text)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		fits = false;
 
-	if (every->month < 1200 && every->month > -1200 && every->day < 36500 &&
-		every->day > -36500 && every->time < USECS_PER_DAY * 36500 &&
-		every->time > -USECS_PER_DAY * 36500)
+	if (every->month <= 1200 && every->month >= -1200 && every->day <= 36525 &&
+		every->day >= -36525 && every->time <= USECS_PER_DAY * 36525 &&
+		every->time >= -USECS_PER_DAY * 36525)
 		fits = mvr_policy_add_interval(now, every) - now >= MIN_EVERY;
 	if (!fits)
 		raise_bad_policy(text, "An interval must be at least 100 milliseconds and at most 100 years.");
@@ -927,4 +929,16 @@ mvr_policy_name(PG_FUNCTION_ARGS)
 	if (name == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(name));
+}
+
+/* SQL: trigger on matview.policies: somebody else than we has written it */
+Datum
+mvr_note_policies(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				errmsg("matview.note_policies() must be called as a trigger"));
+	mvr_wake_note_policies();
+	PG_RETURN_NULL();
 }

@@ -23,6 +23,7 @@
 
 #define SLOT_RETRY			(5 * USECS_PER_SEC)
 #define STARVING_RETRY		(USECS_PER_SEC / 2)
+#define LOG_INTERVAL		(10 * USECS_PER_MINUTE)
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
 
@@ -32,6 +33,7 @@ static TimestampTz retry_at = 0;
 static int	failed_starts = 0;	/* since one has been ready */
 static TimestampTz out_of_slots_since = 0;	/* or 0 */
 static bool is_out_of_slots = false;	/* as the log says */
+static TimestampTz logged_at = 0;
 
 /* Slots that a scheduler before us has reserved, for workers that never came */
 static void
@@ -187,25 +189,30 @@ unreserve_slot(int slot)
 
 /*
  * One line in the log when it has gone on for some time, and one when it is
- * over: databases that take turns are without a process again and again.
+ * over; not too often, as databases that take turns are without a process again
+ * and again.
  */
 static void
-log_slots(bool out_of_slots)
+log_slots(bool out_of_slots, TimestampTz now)
 {
-	if (out_of_slots != is_out_of_slots)
-		ereport(LOG,
-				out_of_slots ?
-				errmsg("no background worker slot is free for a refresh worker of database %u",
-					   MyDatabaseId) :
-				errmsg("refresh workers of database %u can be started again", MyDatabaseId),
-				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
+	if (out_of_slots == is_out_of_slots ||
+		(out_of_slots && logged_at != 0 && now - logged_at < LOG_INTERVAL && now >= logged_at))
+		return;
+	ereport(LOG,
+			out_of_slots ?
+			errmsg("no background worker slot is free for a refresh worker of database %u",
+				   MyDatabaseId) :
+			errmsg("refresh workers of database %u can be started again", MyDatabaseId),
+			out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
 	is_out_of_slots = out_of_slots;
+	if (out_of_slots)
+		logged_at = now;
 }
 
 static void
-note_process(void)
+note_process(TimestampTz now)
 {
-	log_slots(false);
+	log_slots(false, now);
 	out_of_slots_since = retry_at = 0;
 }
 
@@ -215,7 +222,7 @@ note_no_process(bool starves, TimestampTz now)
 	if (out_of_slots_since == 0 || now < out_of_slots_since)
 		out_of_slots_since = now;
 	if (now - out_of_slots_since >= SLOT_RETRY)
-		log_slots(true);
+		log_slots(true, now);
 	retry_at = now + (starves ? STARVING_RETRY : SLOT_RETRY);
 }
 
@@ -277,7 +284,7 @@ mvr_pool_start(int needed, TimestampTz now)
 			note_no_process(has_none, now);
 			break;
 		}
-		note_process();
+		note_process(now);
 		/* of one that has left the slot, but not yet ended */
 		if (handles[slot])
 			pfree(handles[slot]);

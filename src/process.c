@@ -46,9 +46,7 @@ static const struct
 	{"session_replication_role", "origin"},
 	{"synchronous_commit", "off"},
 	{"exit_on_error", "off"},
-	{"row_security", "on"},
-	{"quote_all_identifiers", "off"},
-	{"IntervalStyle", "postgres"}
+	{"row_security", "on"}
 };
 
 static void

@@ -853,22 +853,47 @@ list_refreshes(Refresh *refresh, bool with_sources)
 	return lappend(refreshes, refresh);
 }
 
+/* Of several views, an error should tell which one it is about */
+static void
+name_view(void *arg)
+{
+	const Refresh *refresh = *(Refresh **) arg;
+
+	if (!refresh->is_maintenance)
+		errcontext("refresh of materialized view \"%s\"",
+				   RelationGetRelationName(refresh->view));
+}
+
 /* Refresh views in this order, all with one snapshot, as they are locked now */
 static void
 run_refreshes(List *refreshes, bool is_latest)
 {
+	Refresh    *current;
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = name_view,
+		.arg = &current
+	};
+
+	current = linitial(refreshes);
+	error_context_stack = &callback;
 	foreach_ptr(Refresh, one, refreshes)
+	{
+		current = one;
 		prepare_refresh(one);
+	}
 	CommandCounterIncrement();
 	mvr_key_lock_push_snapshot(is_latest);
 	foreach_ptr(Refresh, one, refreshes)
 	{
+		current = one;
 		mvr_progress_begin(one->view_oid);
 		execute_refresh(one);
 		CommandCounterIncrement();
 		UpdateActiveSnapshotCommandId();
 		mvr_progress_end();
 	}
+	error_context_stack = callback.previous;
 	PopActiveSnapshot();
 	foreach_ptr(Refresh, one, refreshes)
 		relation_close(one->view, NoLock);

@@ -88,9 +88,10 @@ sql('SET ROLE owner', 'CREATE TABLE base (id int PRIMARY KEY, k int, v int)',
 	'INSERT INTO base SELECT g, g % 5, g FROM generate_series(1, 100) g',
 	'CREATE MATERIALIZED VIEW grouped AS SELECT k, count(*) AS n, sum(v) AS s FROM base GROUP BY k',
 	'CREATE MATERIALIZED VIEW recomputed AS SELECT id, v FROM base ORDER BY v DESC LIMIT 5',
+	q(CREATE MATERIALIZED VIEW styled AS SELECT id, (v * interval '1 day 2 hours')::text AS t, quote_ident('a') FROM base),
 	q(CREATE MATERIALIZED VIEW failing AS SELECT id, 100 / v AS q FROM base),
-	map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'grouped', 'recomputed');
-wait_for('SELECT count(*) = 2 FROM matview.views WHERE last_attempt IS NOT NULL', 'running');
+	map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'grouped', 'recomputed', 'styled');
+wait_for('SELECT count(*) = 3 FROM matview.views WHERE last_attempt IS NOT NULL', 'running');
 $node->safe_psql('postgres', 'CREATE DATABASE plain');
 for my $whom ("ROLE $superuser IN DATABASE postgres", 'ROLE owner', 'DATABASE postgres')
 {
@@ -115,9 +116,10 @@ $node->restart;
 {
 	local $ENV{PGOPTIONS} = '-c search_path=public -c row_security=on -c default_transaction_isolation=read\ committed -c default_transaction_deferrable=off';
 	sql('UPDATE base SET v = v + 1');
-	wait_right($_, "settings of the database: $_") for 'grouped', 'recomputed';
+	wait_right($_, "settings of the database: $_") for 'grouped', 'recomputed', 'styled';
+	like(sql('SELECT t FROM styled WHERE id = 50'), qr/^P\d+DT/, 'in the style of the database');
 	is(sql('SELECT sum(failures) FROM matview.views'), '0', 'without a failure');
-	sql('ALTER DATABASE postgres RESET ALL');
+	sql('ALTER DATABASE postgres RESET ALL', 'DROP MATERIALIZED VIEW styled');
 }
 
 # A view that fails: one line, more and more time between attempts, others go on
@@ -264,7 +266,7 @@ for my $n (2 .. 5)
 	ok($node->poll_query_until('second', "SELECT n = $n FROM late"), "its turn: $n");
 	wait_for("SELECT last_attempt > '$turns' FROM matview.views WHERE view = 'often_1'::regclass", 'and the turn of the other one');
 }
-is(count_in_log(qr/no background worker slot is free/, $offset), 0, 'nothing to log');
+cmp_ok(count_in_log(qr/no background worker slot is free/, $offset), '<=', 2, 'a line of each at most');
 sql('DROP MATERIALIZED VIEW often_1, often_2', 'DROP DATABASE second');
 $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
