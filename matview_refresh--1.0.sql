@@ -71,7 +71,8 @@ CREATE TABLE matview.policies (
     view_name text NOT NULL,
     home text NOT NULL,
     policy text NOT NULL,
-    paused boolean NOT NULL
+    paused boolean NOT NULL,
+    since timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 COMMENT ON TABLE matview.policies IS
 'internal: when materialized views are to be refreshed automatically; read the view matview.views';

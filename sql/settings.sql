@@ -76,6 +76,31 @@ SELECT view, mode FROM unnest('{framed,stable,good}'::regclass[]) AS v, matview.
 SELECT v, c FROM unnest('{framed,stable,good}'::regclass[]) AS v, matview.check(v) c;
 SELECT * FROM framed ORDER BY id;
 
+-- functions that are called immutable, and read settings all the same
+SET timezone = 'UTC';
+CREATE TABLE w (id int, ts timestamptz, f float8, b bytea, n text);
+INSERT INTO w VALUES (1, '2024-01-01 00:00+00', 1 / 3.0, '\x01', 'a'), (2, '2024-01-02 00:00+00', 2 / 3.0, '\x02', 'B');
+CREATE MATERIALIZED VIEW im_zone AS SELECT id, ts AT TIME ZONE 'EST' AS z FROM w;
+CREATE MATERIALIZED VIEW im_float AS SELECT f::text AS f, count(*) FROM w GROUP BY 1;
+CREATE MATERIALIZED VIEW im_point AS SELECT id, point(f, 1)::text AS p FROM w;
+CREATE MATERIALIZED VIEW im_bytes AS SELECT id, b::text AS b FROM w;
+CREATE MATERIALIZED VIEW im_quoted AS SELECT id, quote_ident(n) AS q FROM w;
+CREATE VIEW immutables AS SELECT v FROM unnest('{im_zone,im_float,im_point,im_bytes,im_quoted}'::regclass[]) AS v;
+SELECT view, mode FROM immutables, matview.refresh_incremental(v);
+INSERT INTO w VALUES (3, '2024-01-03 00:00+00', 1 / 7.0, '\x03', 'c');
+SELECT view, mode FROM immutables, matview.refresh_incremental(v);
+SET timezone_abbreviations = 'Australia';
+SET extra_float_digits = 0;
+SET bytea_output = 'escape';
+SET quote_all_identifiers = on;
+INSERT INTO w VALUES (4, '2024-01-04 00:00+00', 1 / 9.0, '\x04', 'd');
+SELECT view, mode FROM immutables, matview.refresh_incremental(v);
+SELECT v, c.* FROM immutables, matview.check(v) c;
+RESET timezone_abbreviations;
+RESET extra_float_digits;
+RESET bytea_output;
+RESET quote_all_identifiers;
+
 SET client_min_messages = warning;
 DROP SCHEMA settings CASCADE;
 DROP EXTENSION matview_refresh;

@@ -145,9 +145,9 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
  * of before pg_upgrade, which has not kept our triggers.
  */
 static void
-adopt_policies(void)
+adopt_policies(bool also_unfilled)
 {
-	if (mvr_policy_adopt())
+	if (mvr_policy_adopt(also_unfilled))
 		mvr_in_transaction_check(InvalidOid, false);
 }
 
@@ -172,7 +172,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 		mvr_catalog_store_view(tracked, false);
 		CommandCounterIncrement();
 	}
-	adopt_policies();
+	adopt_policies(true);
 	foreach(lc, relations)
 	{
 		mvr_policy_follow_refresh(lfirst_oid(lc));
@@ -194,7 +194,7 @@ mvr_note_rename(PG_FUNCTION_ARGS)
 				errmsg("schema \"matview\" and its tables cannot be renamed or moved"),
 				errdetail("They belong to the extension matview_refresh, which finds them by name."));
 	has_pushed = push_snapshot();
-	adopt_policies();
+	adopt_policies(false);
 	if (has_pushed)
 		PopActiveSnapshot();
 	PG_RETURN_NULL();

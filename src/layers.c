@@ -83,8 +83,8 @@ keep_needed_targets(Query *query)
  */
 
 /*
- * Let the query be a subquery, and return one over it that has its target list
- * as plain columns, with the same references for sorting.
+ * Return a query that has the target list of another one as plain columns, with
+ * the same references for sorting.
  */
 static Query *
 make_level_above(Query *query)
@@ -99,8 +99,40 @@ make_level_above(Query *query)
 		copy->ressortgroupref = tle->ressortgroupref;
 		outer->targetList = lappend(outer->targetList, copy);
 	}
+	return outer;
+}
+
+/*
+ * Let the query be its subquery, with the columns that it needs and no more: to
+ * DISTINCT, a hidden key would be one of its columns.
+ */
+static Query *
+put_below(Query *outer, Query *query)
+{
+	List	   *seen = NIL;
+	List	   *hidden = NIL;
+	int			n = 0;
+
+	keep_needed_targets(outer);
 	foreach_ptr(TargetEntry, tle, query->targetList)
-		tle->resjunk = false;
+	{
+		Var		   *var = NULL;
+
+		foreach_ptr(TargetEntry, above, outer->targetList)
+			if (castNode(Var, above->expr)->varattno == tle->resno)
+				var = (Var *) above->expr;
+		tle->resjunk = (var == NULL);
+		if (var == NULL)
+		{
+			hidden = lappend(hidden, tle);
+			continue;
+		}
+		seen = lappend(seen, tle);
+		var->varattno = var->varattnosyn = list_length(seen);
+	}
+	query->targetList = list_concat(seen, hidden);
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		tle->resno = ++n;
 	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(query, "layer"));
 	return outer;
 }
@@ -118,8 +150,7 @@ raise_limit(Query *query)
 	query->limitOption = LIMIT_OPTION_COUNT;
 	if (!query->hasDistinctOn)
 		query->sortClause = NIL;
-	keep_needed_targets(outer);
-	return outer;
+	return put_below(outer, query);
 }
 
 static Query *
@@ -133,8 +164,7 @@ raise_distinct(Query *query)
 	query->distinctClause = NIL;
 	query->hasDistinctOn = false;
 	query->sortClause = NIL;
-	keep_needed_targets(outer);
-	return outer;
+	return put_below(outer, query);
 }
 
 /* ----------

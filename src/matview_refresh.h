@@ -1345,7 +1345,7 @@ extern void mvr_diff_count(const MvrStage *stage, Relation view,
  * refresh.c: the one entry
  * ----------
  */
-extern const char *mvr_refresh_auto(Oid view);
+extern const char *mvr_refresh_auto(Oid view, bool in_place);
 extern void mvr_refresh_incremental_view(Oid view);
 extern void mvr_refresh_live(Oid view, bool is_latest, char *reason);
 
@@ -1429,11 +1429,12 @@ typedef struct MvrPolicy
 	Interval	every;			/* MVR_POLICY_EVERY */
 	MvrCron		cron;			/* MVR_POLICY_CRON */
 	char	   *text;			/* as it is stored */
+	TimestampTz since;			/* when it was set */
 } MvrPolicy;
 
 extern void mvr_policy_set(Oid view, const char *text);
 extern List *mvr_policy_list(void);
-extern bool mvr_policy_adopt(void);
+extern bool mvr_policy_adopt(bool also_unfilled);
 extern void mvr_policy_follow_refresh(Oid view);
 extern void mvr_policy_forget(List *relations);
 extern bool mvr_policy_is_in_force(Oid view);

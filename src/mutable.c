@@ -4,8 +4,9 @@
  *
  * A view can be maintained from changes only if its expressions give the same
  * results at each refresh.  Immutable functions do.  Of the stable ones that
- * come with PostgreSQL many depend on nothing but settings, such as TimeZone,
- * and so do as long as the settings are the same: these are listed here, and
+ * come with PostgreSQL many depend on nothing but settings, such as TimeZone
+ * (as some do that are called immutable), and so do as long as the settings are
+ * the same: these are listed here, and
  * the settings go into the fingerprint of the query.  A refresh under other
  * settings finds another fingerprint, and recomputes.
  *
@@ -75,7 +76,13 @@ static const char *const settings_functions[] = {
 	"to_json", "to_jsonb", "to_timestamp"
 };
 
-/* The settings that those functions read */
+/* Those that are called immutable, and yet depend on settings */
+static const char *const immutable_functions[] = {
+	"box_out", "byteaout", "circle_out", "float4out", "float8out", "line_out",
+	"lseg_out", "path_out", "point_out", "poly_out", "quote_ident", "timezone"
+};
+
+/* The settings that all of them read */
 static const char *const settings[] = {
 	"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle",
 	"extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
@@ -101,14 +108,19 @@ compare_names(const void *a, const void *b)
 static bool
 is_settings_function(Oid funcid)
 {
+	char		kind = func_volatile(funcid);
 	const char *name;
 
-	if (funcid >= FirstUnpinnedObjectId || func_volatile(funcid) != PROVOLATILE_STABLE)
+	if (funcid >= FirstUnpinnedObjectId || kind == PROVOLATILE_VOLATILE)
 		return false;
 	name = get_func_name(funcid);
-	return name != NULL &&
-		bsearch(&name, settings_functions, lengthof(settings_functions),
-				sizeof(char *), compare_names) != NULL;
+	if (name == NULL)
+		return false;
+	if (kind == PROVOLATILE_IMMUTABLE)
+		return bsearch(&name, immutable_functions, lengthof(immutable_functions),
+					   sizeof(char *), compare_names) != NULL;
+	return bsearch(&name, settings_functions, lengthof(settings_functions),
+				   sizeof(char *), compare_names) != NULL;
 }
 
 static bool is_plain_type(Oid type);
@@ -274,15 +286,14 @@ static bool
 is_mutable_function(Oid funcid, void *context)
 {
 	MutableContext *mutable = context;
+	bool		reads_settings = is_settings_function(funcid);
 
+	mutable->reads_settings |= reads_settings;
 	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
 		return funcid >= FirstNormalObjectId && is_mutable_aggregate(funcid, context);
 	mutable->found = funcid;
-	if (is_settings_function(funcid))
-	{
-		mutable->reads_settings = true;
+	if (reads_settings)
 		return false;
-	}
 	mutable->refused = funcid;
 	return true;
 }

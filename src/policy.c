@@ -63,7 +63,7 @@ PG_FUNCTION_INFO_V1(mvr_note_policies);
 enum
 {
 	POLICIES_VIEW = 1, POLICIES_NAME, POLICIES_HOME, POLICIES_POLICY,
-	POLICIES_PAUSED, POLICIES_NATTS = POLICIES_PAUSED
+	POLICIES_PAUSED, POLICIES_SINCE, POLICIES_NATTS = POLICIES_SINCE
 };
 
 enum
@@ -332,9 +332,24 @@ typedef struct Row
 	char	   *name;
 	char	   *text;
 	bool		paused;
+	TimestampTz since;			/* when the policy was set, here */
 	bool		is_stale;		/* OID or name are not as the view has them */
 	bool		is_foreign;		/* it was written elsewhere */
+	bool		is_early;		/* and a restore has not filled the view yet */
 } Row;
+
+static bool
+is_populated(Oid view)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	bool		result;
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	result = ((Form_pg_class) GETSTRUCT(tuple))->relispopulated;
+	ReleaseSysCache(tuple);
+	return result;
+}
 
 /*
  * Take a row apart.  If it can be seen at once that it is not about the view
@@ -357,10 +372,14 @@ read_row(TupleDesc desc, HeapTuple tuple, Oid view)
 	row.name = TextDatumGetCString(values[POLICIES_NAME - 1]);
 	row.text = TextDatumGetCString(values[POLICIES_POLICY - 1]);
 	row.paused = DatumGetBool(values[POLICIES_PAUSED - 1]);
+	row.since = DatumGetTimestampTz(values[POLICIES_SINCE - 1]);
 	if (!is_home)
 	{
+		row.since = GetCurrentTimestamp();
 		row.view = lookup_name(row.name);
-		row.is_stale = row.is_foreign = OidIsValid(row.view);
+		row.is_foreign = OidIsValid(row.view);
+		row.is_early = row.is_foreign && !is_populated(row.view);
+		row.is_stale = row.is_foreign && !row.is_early;
 		return row;
 	}
 	name = build_name(row.view);
@@ -383,6 +402,7 @@ form_row(TupleDesc desc, const Row *row)
 	values[POLICIES_HOME - 1] = CStringGetTextDatum(get_home());
 	values[POLICIES_POLICY - 1] = CStringGetTextDatum(row->text);
 	values[POLICIES_PAUSED - 1] = BoolGetDatum(row->paused);
+	values[POLICIES_SINCE - 1] = TimestampTzGetDatum(row->since);
 	return heap_form_tuple(desc, values, nulls);
 }
 
@@ -458,10 +478,12 @@ mvr_policy_list(void)
 		Row			row = read_row(RelationGetDescr(rel), tuple, InvalidOid);
 		MvrPolicy  *policy = palloc0(sizeof(MvrPolicy));
 
-		if (get_rel_relkind(row.view) != RELKIND_MATVIEW || !parse_stored(row.text, policy))
+		if (row.is_early || get_rel_relkind(row.view) != RELKIND_MATVIEW ||
+			!parse_stored(row.text, policy))
 			continue;
 		policy->view = row.view;
 		policy->paused = row.paused;
+		policy->since = row.since;
 		policies = lappend(policies, policy);
 	}
 	systable_endscan(scan);
@@ -480,10 +502,11 @@ mvr_policy_is_in_force(Oid view)
 
 /*
  * Bring names and OIDs of rows up to date: adopt what a restore has brought,
- * and follow renames.  Returns whether there was anything to adopt.
+ * of views that are not filled only if it has come to that (before, it makes
+ * indexes and constraints, and a worker would be in its way), and follow renames.  Returns whether there was anything to adopt.
  */
 bool
-mvr_policy_adopt(void)
+mvr_policy_adopt(bool also_unfilled)
 {
 	Relation	rel = try_open("policies", AccessShareLock);
 	SysScanDesc scan;
@@ -499,7 +522,9 @@ mvr_policy_adopt(void)
 	{
 		Row			row = read_row(RelationGetDescr(rel), tuple, InvalidOid);
 
-		if (row.is_stale)
+		if (row.is_early && !also_unfilled)
+			continue;
+		if (row.is_stale || row.is_early)
 			stale = lappend_oid(stale, row.view);
 		is_foreign |= row.is_foreign;
 	}
@@ -512,7 +537,7 @@ mvr_policy_adopt(void)
 		Row			row;
 
 		lock_policy(lfirst_oid(lc));
-		if (lookup_row(lfirst_oid(lc), &row) && row.is_stale)
+		if (lookup_row(lfirst_oid(lc), &row) && (row.is_stale || row.is_early))
 			replace_row(lfirst_oid(lc), &row);
 	}
 	return is_foreign;
@@ -716,6 +741,8 @@ mvr_policy_set(Oid view, const char *text)
 	rel = open_to_change(view, "matview.set_auto_refresh()");
 	warn_if_nobody_does_it(&policy);
 	forget_runs(view, &policy);
+	if (!lookup_row(view, &row) || strcmp(row.text, policy.text) != 0)
+		row.since = GetCurrentTimestamp();
 	row.view = view;
 	row.name = build_name(view);
 	row.text = policy.text;
@@ -940,5 +967,5 @@ mvr_note_policies(PG_FUNCTION_ARGS)
 				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				errmsg("matview.note_policies() must be called as a trigger"));
 	mvr_wake_note_policies();
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL);
 }

@@ -81,6 +81,7 @@ typedef struct Refresh
 	bool		may_store;		/* a frontier may be stored at the end */
 	bool		is_maintenance; /* a live view, by whoever has written a base table */
 	bool		is_latest;		/* of that: with what is committed now */
+	bool		in_place;		/* auto: no files may be exchanged */
 	bool		has_trimmed;	/* the change logs, for this frontier */
 	List	   *deltas;
 	int64		nread;			/* log rows consumed, before netting */
@@ -655,7 +656,10 @@ run_incremental(Refresh *refresh)
 	if (refresh->requested == REFRESH_AUTO && mvr_estimate_is_rebuild_cheaper(refresh->stage, refresh->deltas))
 	{
 		refresh->reason = "applying the changes would cost more than a rebuild";
-		run_concurrent(refresh);
+		if (refresh->in_place)
+			run_diff(refresh);
+		else
+			run_concurrent(refresh);
 		return;
 	}
 	refresh->mode = "incremental";
@@ -685,7 +689,8 @@ run_unmaintained(Refresh *refresh)
 	double		visible;
 
 	estimate_rel_size(refresh->view, NULL, &npages, &nrows, &visible);
-	if (mvr_history_limit > 0 && written <= Max(nrows * DIFF_FRACTION, DIFF_ROWS))
+	if (refresh->in_place ||
+		(mvr_history_limit > 0 && written <= Max(nrows * DIFF_FRACTION, DIFF_ROWS)))
 		run_diff(refresh);
 	else
 		run_concurrent(refresh);
@@ -920,12 +925,14 @@ run_refresh(Refresh *refresh, bool with_sources)
 
 /*
  * For the background worker, and for REFRESH MATERIALIZED VIEW: the view alone.
- * Returns the mode that it came to.
+ * "in_place" is for what REFRESH CONCURRENTLY promises: a transaction whose
+ * snapshot is older still sees the old contents, as it does not once the files
+ * have been exchanged.  Returns the mode that it came to.
  */
 const char *
-mvr_refresh_auto(Oid view)
+mvr_refresh_auto(Oid view, bool in_place)
 {
-	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view};
+	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view, .in_place = in_place};
 
 	run_refresh(&refresh, false);
 	mvr_pending_apply();

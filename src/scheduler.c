@@ -7,7 +7,8 @@
  *	on_change		when what it reads has changed, and not within
  *					matview.min_interval of the last refresh
  *	an interval		that long after the last refresh has begun
- *	cron			when the line says
+ *	cron			when the line says, since the last refresh has begun or the
+ *					policy was set
  *	failing			when the delay after the last failure is over
  *	live			once, when we begin, to see that its writers know of it:
  *					pg_upgrade does not keep our triggers
@@ -131,19 +132,25 @@ get_regular_due(const View *view, TimestampTz now)
 			return mvr_policy_add_interval(view->run.started, &view->policy.every);
 		case MVR_POLICY_CRON:
 			return mvr_cron_next(&view->policy.cron,
-								 view->run.started ? view->run.started : now);
+								 Max(view->run.started, view->policy.since));
 		default:
 			return view->must_check ? now : never;
 	}
 }
 
-/* Set the time at which a view that is not running is due */
+/*
+ * Set the time at which a view that is not running is due.  If it waits for its
+ * turn already, it keeps its place.
+ */
 static void
 set_due(View *view, TimestampTz now)
 {
+	TimestampTz before = view->due;
+
 	/* the clock has been put back */
 	view->run.started = Min(view->run.started, now);
 	view->run.finished = Min(view->run.finished, now);
+	view->policy.since = Min(view->policy.since, now);
 	if (view->run.failures > 0 && view->run.retry_at > now + (int64) mvr_max_retry_delay * 1000)
 		view->run.retry_at = now + (int64) mvr_max_retry_delay * 1000;
 
@@ -153,6 +160,8 @@ set_due(View *view, TimestampTz now)
 		view->due = Max(view->run.retry_at, now);
 	else
 		view->due = get_regular_due(view, now);
+	if (view->due == now && before < now && before > view->run.started)
+		view->due = before;
 }
 
 /* Is a view as it should be, so that its turn would come to nothing? */
@@ -209,8 +218,9 @@ reads(const View *view, Oid relid)
 }
 
 /*
- * All relations that a query reads: through plain views, and with children.
- * Not through materialized views, which have contents of their own.
+ * All relations that a query reads: through plain views, with children, and for
+ * partitions with those above, through which they are written.  Not through
+ * materialized views, which have contents of their own.
  */
 static const char *const reads_query =
 	"WITH RECURSIVE reads(relid, relkind, is_top) AS ("
@@ -223,7 +233,9 @@ static const char *const reads_query =
 	"   WHERE w.ev_class = r.relid AND (r.relkind = 'v' OR r.is_top)"
 	"  UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.relid"
 	" ) s JOIN pg_catalog.pg_class c ON c.oid = s.refobjid WHERE c.oid <> $1)"
-	" SELECT DISTINCT relid FROM reads WHERE NOT is_top";
+	" SELECT relid FROM reads WHERE NOT is_top"
+	" UNION SELECT a.relid::pg_catalog.oid FROM reads r,"
+	" LATERAL pg_catalog.pg_partition_ancestors(r.relid) a WHERE NOT r.is_top";
 
 static void
 load_reads(View *view)
@@ -375,7 +387,7 @@ forget_view(View *view)
 static void
 list_policies(TimestampTz now)
 {
-	(void) mvr_policy_adopt();
+	(void) mvr_policy_adopt(false);
 	CommandCounterIncrement();
 	foreach_view(view)
 		view->is_listed = false;

@@ -249,7 +249,7 @@ intercept_refresh(const RefreshMatViewStmt *stmt)
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_MATVIEW ||
 		!OidIsValid(get_extension_oid("matview_refresh", true)))
 		return false;
-	mvr_refresh_auto(view);
+	mvr_refresh_auto(view, stmt->concurrent);
 	return true;
 }
 

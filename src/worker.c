@@ -231,7 +231,7 @@ refresh(Oid view, const char **mode)
 	}
 	GetUserIdAndSecContext(&userid, &context);
 	SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	*mode = mvr_refresh_auto(view);
+	*mode = mvr_refresh_auto(view, false);
 	SetUserIdAndSecContext(userid, context);
 	return true;
 }

@@ -115,6 +115,24 @@ is(sql('one', 'SELECT s FROM changed WHERE k = 1'), '101', 'paused');
 sql('one', map { "SELECT matview.resume('$_')" } @all);
 check_all('resumed');
 
+# A view that is not tracked, of a partition that is written through its parents
+sql('one', 'CREATE TABLE parted (k int, v int) PARTITION BY LIST (k)',
+	'CREATE TABLE part_1 PARTITION OF parted FOR VALUES IN (1) PARTITION BY LIST (v)',
+	'CREATE TABLE part_1_1 PARTITION OF part_1 FOR VALUES IN (1, 2)',
+	'CREATE TABLE part_2 PARTITION OF parted FOR VALUES IN (2)',
+	'CREATE MATERIALIZED VIEW of_partition AS SELECT count(*) AS n, max(random()) AS r FROM part_1_1',
+	q(SELECT matview.set_auto_refresh('of_partition', 'on_change')));
+my $n = 0;
+for my $command ('INSERT INTO parted VALUES (1, 1)', 'INSERT INTO part_1 VALUES (1, 2)', 'INSERT INTO part_1_1 VALUES (1, 2)',
+	"COPY parted FROM STDIN;\n1\t2\n\\.\n", 'INSERT INTO parted VALUES (2, 1); UPDATE parted SET k = 1 WHERE k = 2')
+{
+	$n++;
+	wait_for('one', 'SELECT count(*) = 0 FROM matview.progress', 'nothing runs');
+	sql('one', $command);
+	wait_for('one', "SELECT n = $n FROM of_partition", "through its parents: $n");
+}
+sql('one', 'DROP MATERIALIZED VIEW of_partition', 'DROP TABLE parted');
+
 # A restore in two steps: policies that come to views that are there already
 $node->command_ok([ 'pg_dump', '-s', '-f', $node->basedir . '/schema.sql', 'one' ], 'dump of the schema');
 for my $how (['-a'], ['-a', '--inserts'])

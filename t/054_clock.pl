@@ -184,5 +184,16 @@ is(swap_beside('3s', -3600, 0), "diff\n", 'back: not for longer than it should')
 is(sql('SELECT count(*) FROM matview.views WHERE failures > 0'), '0', 'no failures');
 my @lines = grep { !/terminat|exited with exit code|checkpoint|statement:/ } split /\n/, substr(slurp_file($node->logfile), $offset);
 cmp_ok(scalar @lines, '<', 10, 'and nothing in the log') or diag(join "\n", @lines[0 .. 20]);
+# A cron line is due though the server was down, also the first time
+set_clock(0);
+sql('CREATE MATERIALIZED VIEW nightly AS SELECT * FROM base', q(SELECT matview.set_auto_refresh('nightly', '0 3 * * *')));
+$node->stop;
+set_clock($day);
+{
+	local $ENV{LD_PRELOAD} = $library;
+	local $ENV{SHIFT_CLOCK} = $shift;
+	$node->start;
+}
+wait_for(q(SELECT last_attempt IS NOT NULL FROM matview.views WHERE view = 'nightly'::regclass), 'missed while the server was down');
 $node->stop;
 done_testing();

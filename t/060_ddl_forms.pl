@@ -159,6 +159,17 @@ sql('CREATE MATERIALIZED VIEW other.w AS SELECT id FROM base WITH NO DATA',
 is(last_mode('other.w'), 'concurrent', 'one that is not tracked');
 is(sql(q(SELECT * FROM matview.check('other.w'))), '0|0', 'and right');
 is(sql(q(SELECT count(*) FROM matview.tracked_views WHERE view = 'other.w'::regclass)), '0', 'it is not tracked for that');
+# what would be rebuilt is not if CONCURRENTLY promises old snapshots the old contents
+my $file = q(SELECT pg_relation_filenode('other.w'));
+for my $form ('', 'CONCURRENTLY ')
+{
+	my $before = sql($file);
+
+	sql('INSERT INTO base SELECT max(id) + 1, 1 FROM base',
+		"SET matview.history_limit = 0; SET matview.intercept_refresh = on; REFRESH MATERIALIZED VIEW ${form}other.w");
+	is(sql($file) eq $before ? 'same file' : 'another file', $form ? 'same file' : 'another file', "REFRESH ${form}of one that is not tracked");
+	is(sql(q(SELECT * FROM matview.check('other.w'))), '0|0', 'and right');
+}
 sql('SET matview.intercept_refresh = on; REFRESH MATERIALIZED VIEW v WITH NO DATA');
 is(sql(q(SELECT relispopulated FROM pg_class WHERE oid = 'v'::regclass)), 'f', 'WITH NO DATA is what core does');
 sql('SET matview.intercept_refresh = on; REFRESH MATERIALIZED VIEW v');

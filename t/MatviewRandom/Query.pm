@@ -41,12 +41,12 @@ sub view_query
 	local $MatviewRandom::Expr::spice = any_spices();
 	my $q = weighted(
 		linear => 26, grouped => 34, distinct => 6, union_all => 5, cte => 9,
-		over_query => 6, set_operations => 6, window => 8, limited => 6, distinct_on => 4, beyond => 2);
+		over_query => 6, set_operations => 6, window => 8, limited => 6, distinct_on => 4, several => 9, beyond => 2);
 	$q = {
 		linear => \&linear, grouped => \&grouped, distinct => \&distinct,
 		union_all => \&union_all, cte => \&with_cte, over_query => \&over_query, set_operations => \&set_operations,
 		window => \&window_query, limited => \&limited_query, distinct_on => \&distinct_on_query,
-		beyond => \&beyond }->{$q}->(1);
+		several => \&several, beyond => \&beyond }->{$q}->(1);
 	$q->{sql} .= ' ORDER BY 1' if chance(4) && !$q->{ordered} && is_sortable($q->{cols}[0]{t});
 	$q->{easy} = !$hard;
 	return $q;
@@ -149,8 +149,8 @@ sub derived
 	my $less = $inner ? 8 : 2;
 	local $MatviewRandom::Expr::spice = { map { $_ => spice_of($_) / $less } keys %$MatviewRandom::Expr::spice };
 	my $how = weighted(
-		grouped => 45, distinct => 12, set_operations => 10, window => 10, limited => 8, distinct_on => 6, union_all => 6);
-	return {
+		grouped => 45, distinct => 12, set_operations => 10, window => 10, limited => 8, distinct_on => 6, union_all => 6, several => 8);
+	return { several => \&several,
 		grouped => \&grouped, distinct => \&distinct, set_operations => \&set_operations, union_all => \&union_all,
 		window => \&window_query, limited => \&limited_query, distinct_on => \&distinct_on_query }->{$how}->($inner ? 0 : $depth);
 }
@@ -428,6 +428,71 @@ sub having
 	return pick('count(*) > 1', 'count(*) > 2', "sum($int) > 2", "max($int) IS NOT NULL", "count(*) % 2 = 0",
 		"bool_or(" . condition($scope, 0) . ')',
 		map { "($_->{e}) IS NOT NULL" } @rest);
+}
+
+# Several operations on one level, over keys that nobody may see: groups, windows
+# over them, set-returning functions, DISTINCT, ORDER BY with LIMIT
+sub several
+{
+	my ($depth) = @_;
+	for (1 .. 8)
+	{
+		my $from = from_clause($depth, items => weighted(1 => 6, 2 => 3));
+		my @keys = grep { is_exact($_->{t}) && !$_->{fz} } key_columns(1 + roll(3), $from->{scope});
+		return several_over($from, @keys) if @keys;
+	}
+	return grouped($depth);
+}
+
+sub several_over
+{
+	my ($from, @keys) = @_;
+	my $scope = $from->{scope};
+	my $is_grouped = chance(65);
+	my @aggs = $is_grouped ? grep { is_exact($_->{t}) && !$_->{fz} } map { aggregate($scope) } 1 .. 2 : ();
+	my @values = (@keys, @aggs);
+	my @sets;
+	if (chance(spice('srf') ? 70 : 25))
+	{
+		# a key, or of the keys: above the groups
+		my $is_key = chance(50);
+		my ($call, $type) = set_returning($is_key || !$is_grouped ? $scope : \@keys);
+		my $set = { e => $call, t => $type };
+		if (is_exact($type) && $is_key)
+		{
+			push @keys, $set if $is_grouped;
+			push @values, $set;
+		}
+		push @sets, $set if is_exact($type) && !($is_key && $is_grouped);
+	}
+	my @windows = map { several_window(@values) } 1 .. weighted(0 => 4, 1 => 5, 2 => 2);
+	my @outputs = shuffled((grep { chance(60) } @keys), @aggs, @windows, @sets);
+	@outputs = ($keys[0]) if !@outputs;
+	my ($list, @cols) = name_outputs(@outputs);
+	my $by = $is_grouped ? join(', ', map { $_->{e} } @keys) : '';
+	my $is_rollup = $is_grouped && !@sets && @keys == grep({ $_->{e} !~ /\(/ } @keys) && chance(12);
+	$by = " GROUP BY " . ($is_rollup ? "ROLLUP ($by)" : $by) if $by ne '';
+	$by .= ' HAVING ' . having($scope, @aggs) if $is_grouped && chance(15);
+	my $sql = "$list FROM $from->{sql}$by";
+	# rows that differ in none of the columns can be taken for each other
+	my $order = join ', ', shuffled(1 .. @cols);
+	my $first = pick(@values)->{e};
+	my $limit = pick(' LIMIT ', ' LIMIT ', ' OFFSET ') . (1 + roll(6));
+	my $how = weighted(all => 3, distinct => 3, distinct_limit => 3, limit => 3, on => 2, on_limit => 1);
+	return { sql => "SELECT $sql", cols => \@cols } if $how eq 'all';
+	return { sql => "SELECT DISTINCT $sql", cols => \@cols, unique => [ map { $_->{n} } @cols ] } if $how eq 'distinct';
+	return { sql => "SELECT DISTINCT $sql ORDER BY $order$limit", cols => \@cols, ordered => 1 } if $how eq 'distinct_limit';
+	return { sql => "SELECT $sql ORDER BY " . (chance(50) ? "$first, " : '') . "$order$limit", cols => \@cols, ordered => 1 } if $how eq 'limit';
+	return { sql => "SELECT DISTINCT ON ($first) $sql ORDER BY $first, $order" . ($how eq 'on' ? '' : $limit), cols => \@cols, ordered => 1 };
+}
+
+# A window function whose value does not depend on the order of equal rows
+sub several_window
+{
+	my (@values) = @_;
+	my $order = join ', ', map { $_->{e} . pick('', '', ' DESC') } some_of(1 + roll(2), @values);
+	my $partition = chance(60) ? 'PARTITION BY ' . pick(@values)->{e} . ' ' : '';
+	return { e => pick('rank()', 'dense_rank()', 'count(*)') . " OVER (${partition}ORDER BY $order)", t => 'bigint' };
 }
 
 sub distinct
