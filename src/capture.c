@@ -5,21 +5,16 @@
  * DML fires the statement triggers of the table it names and of no other, so each
  * member of a base table (members.c) has them, and nothing is counted twice:
  *
- *	AFTER INSERT, UPDATE, DELETE	transition tables -> change log
+ *	BEFORE any of them				a statement is in flight (see pending.c)
+ *	AFTER INSERT, UPDATE, DELETE	transition tables -> change log; it has ended
  *	AFTER TRUNCATE					rebuild mark -> change log
- *
- * Where live views read the base table, two more tell when a statement that
- * writes it is in flight (see pending.c):
- *
- *	BEFORE INSERT, UPDATE, DELETE	it begins
- *	AFTER INSERT, UPDATE, DELETE	it has ended: only where the rows are
- *									captured by row, see below
  *
  * Sometimes a row is changed without a statement that names a member: through
  * a parent that is no member, or by a subscription's apply worker, which fires
  * row triggers only; and a partitioned table's transition tables do not tell
  * all.  Then the members that have storage get one AFTER ROW trigger instead:
- * capture by row, slower but blind to nothing.
+ * capture by row, slower but blind to nothing.  Where live views read the base
+ * table, two more tell when a statement is in flight, and when it has ended.
  *
  * (1) Our triggers are internal (pg_dump and \d pass them over) and ENABLE
  *	   ALWAYS (session_replication_role = replica does not skip them).
@@ -92,6 +87,7 @@ get_wanted_types(char relkind, bool by_row, int16 *types)
 	types[n++] = TRIGGER_TYPE_TRUNCATE;
 	if (!by_row)
 	{
+		types[n++] = TRIGGER_TYPE_BEFORE | WRITES | TRIGGER_TYPE_TRUNCATE;
 		types[n++] = TRIGGER_TYPE_INSERT;
 		types[n++] = TRIGGER_TYPE_UPDATE;
 		types[n++] = TRIGGER_TYPE_DELETE;
@@ -107,9 +103,11 @@ get_live_types(bool by_row, int16 *types)
 {
 	int			n = 0;
 
-	types[n++] = TRIGGER_TYPE_BEFORE | WRITES;
 	if (by_row)
+	{
+		types[n++] = TRIGGER_TYPE_BEFORE | WRITES;
 		types[n++] = WRITES;
+	}
 	return n;
 }
 
@@ -269,7 +267,7 @@ build_transitions(int16 type)
 	{
 		TriggerTransition *transition = makeNode(TriggerTransition);
 
-		if (is_live_type(type))
+		if (is_live_type(type) || (type & TRIGGER_TYPE_BEFORE))
 			continue;
 		if (!(type & (is_new ? TRIGGER_TYPE_INSERT : TRIGGER_TYPE_DELETE)) &&
 			!(type & TRIGGER_TYPE_UPDATE))

@@ -371,8 +371,8 @@ lose_columns(Query *query, Bitmapset *unusable, MvrFocus *focus)
 static bool
 focus_query(Query *query, MvrFocus *focus)
 {
-	bool		usable = !mvr_layers_is_grouped(query) &&
-		!mvr_layers_is_keyed(query) && !query->hasTargetSRFs;
+	bool		is_grouped = mvr_layers_is_grouped(query);
+	bool		usable = !is_grouped && !mvr_layers_is_keyed(query) && !query->hasTargetSRFs;
 	Bitmapset  *own = mvr_tree_list_rtis((Node *) query->jointree);
 	Bitmapset  *columns = NULL;
 	Bitmapset  *lost = NULL;
@@ -402,7 +402,8 @@ focus_query(Query *query, MvrFocus *focus)
 		SubLink    *link = find_link((Node *) query->targetList, focus->place->mark);
 
 		usable = false;
-		if (link)
+		/* over groups it may have none of its rows, or refer to an aggregate */
+		if (link && !is_grouped)
 			query->jointree->quals =
 				mvr_tree_and(list_make2(query->jointree->quals,
 										build_touched_link(query, link, false, focus)));

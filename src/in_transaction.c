@@ -596,12 +596,14 @@ before_commit(XactEvent event, pg_attribute_unused() void *arg)
 	bool		has_timeout;
 
 	if ((event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE) ||
-		!mvr_pending_is_any())
+		(!mvr_pending_is_any() && !mvr_pending_has_unfinished()))
 		return;
 	has_timeout = start_timeout();
 	/* catalogs are written with some snapshot active */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	mvr_committing_run(maintain_at_commit);
+	mvr_pending_end_unfinished();
+	if (mvr_pending_is_any())
+		mvr_committing_run(maintain_at_commit);
 	PopActiveSnapshot();
 	if (has_timeout)
 		end_timeout();

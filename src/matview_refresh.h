@@ -514,6 +514,8 @@ extern void (*mvr_pending_statement_hook) (void);
 
 extern void mvr_pending_begin_statement(Oid base);
 extern void mvr_pending_end_statement(Oid base);
+extern void mvr_pending_end_unfinished(void);
+extern bool mvr_pending_has_unfinished(void);
 extern void mvr_pending_apply(void);
 extern bool mvr_pending_is_in_flight(List *bases);
 extern List *mvr_pending_begin_put(const MvrBase *base, const MvrStatement *statement);

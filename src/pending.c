@@ -211,6 +211,30 @@ mvr_pending_end_statement(Oid base)
 			keep_rows(pending);
 }
 
+/*
+ * The transaction is about to end, and what is still in flight has not ended.
+ * Caller has a snapshot active.
+ */
+void
+mvr_pending_end_unfinished(void)
+{
+	while (in_flight != NIL)
+	{
+		InFlight   *flight = llast(in_flight);
+
+		in_flight = list_delete_last(in_flight);
+		mvr_log_writer_append_mark(mvr_live_get_base(flight->base));
+		mvr_wake_note_captured(flight->base);
+		pfree(flight);
+	}
+}
+
+bool
+mvr_pending_has_unfinished(void)
+{
+	return in_flight != NIL;
+}
+
 /* Have all views brought up to date that are to be when a statement ends */
 void
 mvr_pending_apply(void)

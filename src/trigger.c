@@ -10,8 +10,8 @@
  *	   columns as they are, bit for bit, is not logged.  Old and new rows are
  *	   paired only for that, and any pairing will do: weights, not pairs, are
  *	   what counts.
- * (2) Where live views read the table, a BEFORE trigger tells that a statement
- *	   is in flight, and the last AFTER trigger that it has ended.  By row, the
+ * (2) A BEFORE trigger tells that a statement is in flight, and the last AFTER
+ *	   trigger that it has ended.  By row, that is for live views only, and the
  *	   latter is a statement trigger of its own.
  * (3) A writer never fails on our account.  A column that is not as it was
  *	   when the log was made is logged as NULL; a change that no log exists for

@@ -148,6 +148,7 @@ sub value_query
 	my $makers = $AGGREGATE{$type};
 	my $how = weighted(
 		aggregate => $makers ? 60 : 0, first => is_exact($type) ? 15 : 0, lookup => 14, nested => $type eq 'int' ? 12 : 0,
+		beside => $type eq 'int' ? 10 : 0, of_aggregate => $type eq 'int' ? 5 : 0,
 		array => $type eq 'texts' ? 60 : 0, none => 1);
 	if ($how eq 'lookup')
 	{
@@ -165,6 +166,17 @@ sub value_query
 		my @keys = key_columns(1, $from->{scope});
 		my $name = $new_alias->();
 		return "(SELECT " . pick('max', 'min', 'count', 'sum') . "($name.n)::integer FROM (SELECT count(*) AS n FROM $from->{sql} GROUP BY $keys[0]{e}) AS $name)";
+	}
+	# a subquery beside an aggregate, which has a row without any input, or of one
+	if ($how eq 'beside' || $how eq 'of_aggregate')
+	{
+		my $more = inner_from($scope);
+		my $int = typed('int', $from->{scope}, 0);
+		return "(SELECT coalesce(" . pick(@$makers)->($from->{scope}) . ", 0) + (SELECT count(*)::integer FROM $more->{sql}) FROM $from->{sql})"
+		  if $how eq 'beside' || !is_variable($int);
+		my $name = $new_alias->();
+		return '(SELECT (SELECT count(*)::integer FROM (SELECT ' . typed('int', $more->{scope}, 1) . " AS x FROM $more->{sql}) AS $name"
+		  . " WHERE $name.x < max($int)) FROM $from->{sql})";
 	}
 	if ($how eq 'array')
 	{
