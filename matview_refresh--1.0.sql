@@ -257,6 +257,17 @@ COMMENT ON FUNCTION matview.recompute_live() IS
 'internal: recomputes views with policy on_statement or on_commit after commands that change the result of their queries';
 REVOKE ALL ON FUNCTION matview.recompute_live() FROM PUBLIC;
 
+CREATE FUNCTION matview.lock_dropped() RETURNS event_trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'mvr_lock_dropped';
+COMMENT ON FUNCTION matview.lock_dropped() IS
+'internal: locks base tables before DROP EXTENSION, in the order of those who write them';
+REVOKE ALL ON FUNCTION matview.lock_dropped() FROM PUBLIC;
+
+CREATE EVENT TRIGGER matview_refresh_lock_dropped ON ddl_command_start
+    WHEN TAG IN ('DROP EXTENSION')
+    EXECUTE FUNCTION matview.lock_dropped();
+ALTER EVENT TRIGGER matview_refresh_lock_dropped ENABLE ALWAYS;
+
 CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
     EXECUTE FUNCTION matview.forget_dropped();
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;

@@ -87,6 +87,22 @@ mvr_catalog_is_installed(void)
 	return OidIsValid(schema) && OidIsValid(get_relname_relid("tracked_views", schema));
 }
 
+/* Are all tables that we find by name where they belong? */
+bool
+mvr_catalog_is_complete(void)
+{
+	static const char *const names[] = {
+		"change_logs", "tracked_views", "tracked_sources", "refresh_history",
+		"policies", "policy_runs"
+	};
+	Oid			schema = get_namespace_oid("matview", true);
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (!OidIsValid(schema) || !OidIsValid(get_relname_relid(names[i], schema)))
+			return false;
+	return true;
+}
+
 /* Owner of the extension's schema, who owns the tables made later too */
 Oid
 mvr_catalog_get_owner(void)

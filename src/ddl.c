@@ -35,10 +35,12 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -49,6 +51,7 @@ PG_FUNCTION_INFO_V1(mvr_note_command);
 PG_FUNCTION_INFO_V1(mvr_note_partition);
 PG_FUNCTION_INFO_V1(mvr_note_rename);
 PG_FUNCTION_INFO_V1(mvr_note_writers);
+PG_FUNCTION_INFO_V1(mvr_lock_dropped);
 PG_FUNCTION_INFO_V1(mvr_recompute_live);
 
 static void
@@ -188,7 +191,7 @@ mvr_note_rename(PG_FUNCTION_ARGS)
 	bool		has_pushed;
 
 	check_called_as_event_trigger(fcinfo, "matview.note_rename()");
-	if (!mvr_catalog_is_installed())
+	if (!mvr_catalog_is_complete())
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("schema \"matview\" and its tables cannot be renamed or moved"),
@@ -371,5 +374,40 @@ mvr_recompute_live(PG_FUNCTION_ARGS)
 		mvr_in_transaction_check(relid, is_drop_of_table(command));
 	if (has_pushed)
 		PopActiveSnapshot();
+	PG_RETURN_NULL();
+}
+
+static bool
+names_extension(const DropStmt *drop)
+{
+	ListCell   *lc;
+
+	foreach(lc, drop->objects)
+		if (strcmp(strVal(lfirst(lc)), "matview_refresh") == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Event trigger on ddl_command_start of DROP EXTENSION.  The command locks change
+ * logs before it comes to the tables whose triggers go with them; writers do so
+ * the other way round.
+ */
+Datum
+mvr_lock_dropped(PG_FUNCTION_ARGS)
+{
+	Node	   *command;
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	check_called_as_event_trigger(fcinfo, "matview.lock_dropped()");
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (!IsA(command, DropStmt) || !names_extension((DropStmt *) command))
+		PG_RETURN_NULL();
+	foreach(lc, mvr_catalog_list_bases())
+		tables = list_concat_unique_oid(tables, find_all_inheritors(lfirst_oid(lc), NoLock, NULL));
+	list_sort(tables, list_oid_cmp);
+	foreach(lc, tables)
+		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);
 	PG_RETURN_NULL();
 }

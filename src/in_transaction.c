@@ -918,7 +918,8 @@ mvr_in_transaction_stop(Oid view)
 {
 	MvrTracked *tracked;
 
-	relation_close(mvr_view_open(view, AccessShareLock), NoLock);
+	/* not kept: a refresh that we wait for may want to exchange files */
+	relation_close(mvr_view_open(view, AccessShareLock), AccessShareLock);
 	tracked = mvr_catalog_lookup_view(view);
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		return;

@@ -9,6 +9,9 @@
  * one.  Databases that are templates or cannot be connected to are left alone,
  * and left when they become such.
  *
+ * Schedulers without any worker do nothing.  Where processes are so few that
+ * they have taken them all, one of them is ended, and its database not served.
+ *
  * A backend that must have a database to itself (DROP DATABASE) holds its
  * slot, which ends our processes there and keeps us from starting others.
  *
@@ -45,6 +48,7 @@
 #define MAX_DELAY			USECS_PER_MINUTE
 #define SLOT_RETRY			(10 * USECS_PER_SEC)
 #define MAX_CRASH_DELAY		(5 * USECS_PER_MINUTE)
+#define LOG_INTERVAL		(10 * USECS_PER_MINUTE)
 
 typedef struct Database
 {
@@ -53,6 +57,7 @@ typedef struct Database
 	bool		is_absent;		/* the extension is not there */
 	BackgroundWorkerHandle *handle; /* of the scheduler, or NULL */
 	int			failures;		/* of the scheduler, in a row */
+	bool		is_sacrificed;	/* it is ended for the sake of a worker */
 	TimestampTz retry_at;
 } Database;
 
@@ -168,6 +173,28 @@ free_slot(MvrDatabase *slot)
  * ----------
  */
 
+/* One line in the log when it begins, and one when it is over; not too often */
+static void
+note_slots(bool out_of_slots)
+{
+	static TimestampTz logged_at = 0;
+	static bool is_logged = false;
+	TimestampTz now = GetCurrentTimestamp();
+
+	is_out_of_slots = out_of_slots;
+	if (out_of_slots == is_logged ||
+		(out_of_slots && logged_at != 0 && now - logged_at < LOG_INTERVAL && now >= logged_at))
+		return;
+	is_logged = out_of_slots;
+	if (out_of_slots)
+		logged_at = now;
+	ereport(LOG,
+			out_of_slots ?
+			errmsg("no background worker slot is free for a refresh scheduler") :
+			errmsg("refresh schedulers can be started again"),
+			out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
+}
+
 /* A scheduler has ended: what does that mean? */
 static void
 note_end(Database *db, TimestampTz now)
@@ -182,11 +209,17 @@ note_end(Database *db, TimestampTz now)
 		db->failures = 0;		/* it did get somewhere */
 	db->retry_at = now + Min(FIRST_DELAY << Min(db->failures, 10), MAX_DELAY);
 	db->failures++;
-	if (db->is_absent || !db->is_listed)
+	if (db->is_absent || !db->is_listed || db->is_sacrificed)
 	{
 		db->failures = 0;
 		free_slot(slot);
 	}
+	if (db->is_sacrificed)
+	{
+		db->retry_at = now + MAX_DELAY;
+		note_slots(true);
+	}
+	db->is_sacrificed = false;
 }
 
 static bool
@@ -204,19 +237,6 @@ is_running(Database *db)
 	MvrDatabase *slot = mvr_shared_lookup_database(db->oid);
 
 	return slot && slot->scheduler != 0;
-}
-
-/* One line in the log when it begins, and one when it is over */
-static void
-note_slots(bool out_of_slots)
-{
-	if (out_of_slots != is_out_of_slots)
-		ereport(LOG,
-				out_of_slots ?
-				errmsg("no background worker slot is free for a refresh scheduler") :
-				errmsg("refresh schedulers can be started again"),
-				out_of_slots ? errhint("Consider increasing max_worker_processes.") : 0);
-	is_out_of_slots = out_of_slots;
 }
 
 static void
@@ -284,6 +304,28 @@ note_ends(TimestampTz now)
 		if (db->handle && GetBackgroundWorkerPid(db->handle, &pid) == BGWH_STOPPED)
 			note_end(db, now);
 	}
+}
+
+/* End a scheduler if a database wants a worker and there is none anywhere */
+static void
+sacrifice_scheduler(void)
+{
+	Oid			asking = mvr_shared_take_lacking_worker();
+	Database   *victim = NULL;
+
+	if (!OidIsValid(asking) || mvr_shared_count_workers() > 0)
+		return;
+	foreach_ptr(Database, db, databases)
+	{
+		if (db->is_sacrificed)
+			return;
+		if (db->handle && db->oid != asking)
+			victim = db;
+	}
+	if (victim == NULL)
+		return;
+	victim->is_sacrificed = true;
+	TerminateBackgroundWorker(victim->handle);
 }
 
 /* Leave a slot that is not wanted any more; it is freed when that has been done */
@@ -437,6 +479,7 @@ mvr_launcher_main(pg_attribute_unused() Datum arg)
 			list_databases(now);
 		note_ends(now);
 		forget_databases();
+		sacrifice_scheduler();
 		next = start_schedulers(now);
 		MemoryContextReset(context);
 		mvr_process_wait(next);

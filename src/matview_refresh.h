@@ -185,6 +185,7 @@ typedef struct MvrShared
 	LWLock	   *lock;
 	uint64		tickets;		/* drawn so far; under the lock */
 	bool		lacks_scheduler;	/* a database, for want of a process; ditto */
+	Oid			lacks_worker;	/* a database, and there is none anywhere; ditto */
 	slock_t		mutex;			/* protects what follows */
 	Latch	   *launcher;
 	bool		databases_changed;	/* look at pg_database again */
@@ -210,6 +211,9 @@ extern bool mvr_shared_is_other_starving(Oid database, uint64 ticket);
 extern void mvr_shared_wake_starving(void);
 extern bool mvr_shared_dismiss_worker(void);
 extern void mvr_shared_set_lacks_scheduler(bool lacks);
+extern void mvr_shared_ask_for_worker(Oid database);
+extern Oid	mvr_shared_take_lacking_worker(void);
+extern int	mvr_shared_count_workers(void);
 extern void mvr_shared_terminate_workers(Oid database);
 
 /* ----------
@@ -311,6 +315,7 @@ typedef struct MvrLogRow
 
 extern Oid	mvr_catalog_get_namespace(void);
 extern bool mvr_catalog_is_installed(void);
+extern bool mvr_catalog_is_complete(void);
 extern Oid	mvr_catalog_get_owner(void);
 extern MvrTracked *mvr_catalog_lookup_view(Oid view);
 extern void mvr_catalog_store_view(const MvrTracked *tracked, bool with_sources);

@@ -59,18 +59,22 @@ mvr_counters(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	MvrDatabase *db = mvr_shared_lookup_database(MyDatabaseId);
-	MvrCounters counters;
-	bool		has_scheduler;
+	MvrCounters counters = {0};
+	bool		has_scheduler = false;
 	int			all;
 	int			busy;
 
 	InitMaterializedSRF(fcinfo, 0);
-	if (db == NULL)
+	if (mvr_shared == NULL)
 		return (Datum) 0;
-	SpinLockAcquire(&db->mutex);
-	counters = db->counters;
-	has_scheduler = (db->scheduler != 0);
-	SpinLockRelease(&db->mutex);
+	/* without a slot the database is not served, nor counted for */
+	if (db)
+	{
+		SpinLockAcquire(&db->mutex);
+		counters = db->counters;
+		has_scheduler = (db->scheduler != 0);
+		SpinLockRelease(&db->mutex);
+	}
 	count_workers(&all, &busy);
 	put_counter(result, "matview_refreshes_total", counters.refreshes);
 	put_counter(result, "matview_refreshes_changed_total", counters.changed);

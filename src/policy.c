@@ -691,16 +691,25 @@ warn_if_nobody_does_it(const MvrPolicy *policy)
 				errhint("Add matview_refresh to shared_preload_libraries and restart the server."));
 }
 
-/* Open a view whose policy the caller may change, and lock the policy */
-static Relation
-open_to_change(Oid view, const char *command)
+/*
+ * Check that the caller may change the policy of a view, and lock that.  The view
+ * is not kept locked: to make it live, or end that, may have to wait for a
+ * refresh, which would wait for us to exchange its files.
+ */
+static void
+prepare_to_change(Oid view, const char *command)
 {
-	Relation	rel;
-
 	mvr_view_check_may_write(command);
-	rel = mvr_view_open(view, AccessShareLock);
+	relation_close(mvr_view_open(view, AccessShareLock), AccessShareLock);
 	lock_policy(view);
-	return rel;
+}
+
+/* Store the new policy of a view, which from here on nobody can drop */
+static void
+store_policy(Oid view, const Row *row)
+{
+	relation_close(mvr_view_open(view, AccessShareLock), NoLock);
+	replace_row(view, row);
 }
 
 static bool
@@ -734,22 +743,20 @@ void
 mvr_policy_set(Oid view, const char *text)
 {
 	MvrPolicy	policy = {0};
-	Relation	rel;
 	Row			row;
 
 	parse_policy(text, &policy);
-	rel = open_to_change(view, "matview.set_auto_refresh()");
+	prepare_to_change(view, "matview.set_auto_refresh()");
 	warn_if_nobody_does_it(&policy);
 	forget_runs(view, &policy);
 	if (!lookup_row(view, &row) || strcmp(row.text, policy.text) != 0)
 		row.since = GetCurrentTimestamp();
+	follow_policy(view, &policy, false);
 	row.view = view;
 	row.name = build_name(view);
 	row.text = policy.text;
 	row.paused = false;
-	replace_row(view, policy.kind == MVR_POLICY_OFF ? NULL : &row);
-	relation_close(rel, NoLock);
-	follow_policy(view, &policy, false);
+	store_policy(view, policy.kind == MVR_POLICY_OFF ? NULL : &row);
 	mvr_track_sweep();
 }
 
@@ -757,22 +764,21 @@ static void
 set_paused(FunctionCallInfo fcinfo, const char *command, bool paused)
 {
 	Oid			view = mvr_view_get_argument(fcinfo);
-	Relation	rel = open_to_change(view, command);
 	MvrPolicy	policy = {0};
 	Row			row;
 
+	prepare_to_change(view, command);
 	if (!lookup_row(view, &row))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				errmsg("materialized view \"%s\" is not refreshed automatically",
-					   RelationGetRelationName(rel)),
+					   get_rel_name(view)),
 				errdetail("It has no refresh policy."),
 				errhint("Give it one by matview.set_auto_refresh()."));
-	row.paused = paused;
-	replace_row(view, &row);
-	relation_close(rel, NoLock);
 	if (parse_stored(row.text, &policy))
 		follow_policy(view, &policy, paused);
+	row.paused = paused;
+	store_policy(view, &row);
 }
 
 /* Make a view live that its policy wants to be; a failure is only told of */

@@ -282,6 +282,8 @@ mvr_pool_start(int needed, TimestampTz now)
 		{
 			unreserve_slot(slot);
 			note_no_process(has_none, now);
+			if (mvr_shared_count_workers() == 0)
+				mvr_shared_ask_for_worker(MyDatabaseId);
 			break;
 		}
 		note_process(now);

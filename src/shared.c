@@ -283,6 +283,45 @@ mvr_shared_dismiss_worker(void)
 	return idle != NULL;
 }
 
+/* Of all databases */
+int
+mvr_shared_count_workers(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(mvr_shared->lock, LW_SHARED);
+	for (int i = 0; i < mvr_nslots; i++)
+		n += (mvr_workers[i].state != MVR_WORKER_FREE);
+	LWLockRelease(mvr_shared->lock);
+	return n;
+}
+
+/*
+ * There is no process for the worker of a database, and no worker that could
+ * make way: have the launcher end a scheduler for it.
+ */
+void
+mvr_shared_ask_for_worker(Oid database)
+{
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	mvr_shared->lacks_worker = database;
+	LWLockRelease(mvr_shared->lock);
+	mvr_shared_wake_launcher();
+}
+
+/* Who has asked for that; InvalidOid if nobody has */
+Oid
+mvr_shared_take_lacking_worker(void)
+{
+	Oid			database;
+
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	database = mvr_shared->lacks_worker;
+	mvr_shared->lacks_worker = InvalidOid;
+	LWLockRelease(mvr_shared->lock);
+	return database;
+}
+
 /* As long as a database has no scheduler nobody starts a second worker */
 void
 mvr_shared_set_lacks_scheduler(bool lacks)

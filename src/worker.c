@@ -462,8 +462,11 @@ should_go(TimestampTz since)
 	TimestampTz now = GetCurrentTimestamp();
 	MvrDatabase *db = mvr_shared_lookup_database(MyDatabaseId);
 
-	if (db == NULL || db->scheduler == 0 || mvr_shared_is_held(db) || now - since > IDLE_LIFE)
+	if (db == NULL || db->scheduler == 0 || mvr_shared_is_held(db))
 		return true;
+	/* a scheduler that lacks a process would take the last worker's */
+	if (now - since > IDLE_LIFE)
+		return !mvr_shared->lacks_scheduler || mvr_shared_count_workers() > 1;
 	return (me->is_dismissed || mvr_shared_is_other_starving(MyDatabaseId, 0)) &&
 		(me->has_worked || now - since > PATIENCE);
 }

@@ -101,7 +101,7 @@ is(refresh_and_check($subscriber, 'v'), 'diff 0|0', 'capture by statement again'
 is( $subscriber->safe_psql('postgres', q(
 	SELECT count(*) FROM pg_trigger
 	 WHERE tgrelid = 'plain'::regclass AND tgtype & 1 = 0 AND tgname LIKE 'matview%')),
-	'4', 'four triggers');
+	'5', 'five triggers');
 
 # One that comes and goes between two refreshes, and what it wrote.  Not to all
 # tables: our own are among these, and the subscriber has others.

@@ -204,6 +204,8 @@ like($err, qr/schema "matview" already exists/, 'the schema of somebody else');
 $node->safe_psql('theirs', 'DROP SCHEMA matview; CREATE EXTENSION matview_refresh');
 $node->psql('theirs', 'ALTER SCHEMA matview RENAME TO other', stderr => \$err);
 like($err, qr/schema "matview" and its tables cannot be renamed/, 'another name for the schema');
+$node->psql('theirs', 'ALTER TABLE matview.policies RENAME TO other', stderr => \$err);
+like($err, qr/schema "matview" and its tables cannot be renamed/, 'another name for a table');
 $node->safe_psql('theirs', 'DROP EXTENSION matview_refresh');
 is( $node->safe_psql('theirs', q(SELECT count(*) FROM pg_namespace WHERE nspname = 'matview')), '0',
 	'the schema goes with the extension');

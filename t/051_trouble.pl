@@ -266,10 +266,37 @@ for my $n (2 .. 5)
 	ok($node->poll_query_until('second', "SELECT n = $n FROM late"), "its turn: $n");
 	wait_for("SELECT last_attempt > '$turns' FROM matview.views WHERE view = 'often_1'::regclass", 'and the turn of the other one');
 }
-cmp_ok(count_in_log(qr/no background worker slot is free/, $offset), '<=', 2, 'a line of each at most');
+cmp_ok(count_in_log(qr/no background worker slot is free for a refresh worker/, $offset), '<=', 2, 'a line of each at most');
 sql('DROP MATERIALIZED VIEW often_1, often_2', 'DROP DATABASE second');
 $node->append_conf('postgresql.conf', q(max_worker_processes = 16));
 $node->restart;
+
+# No more processes than databases: a worker is more than one scheduler more
+$node->append_conf('postgresql.conf', q(max_worker_processes = 4));
+my @few = map { "few_$_" } 1 .. 3;
+for my $db (@few)
+{
+	sql("CREATE DATABASE $db");
+	$node->safe_psql($db, join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v int)',
+			'CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM base', q(SELECT matview.set_auto_refresh('counted', 'on_change'))));
+}
+$node->restart;
+$node->safe_psql($_, 'INSERT INTO base VALUES (1)') for @few;
+sql('UPDATE base SET v = v + 1');
+my $deadline = time + 60;
+my $served;
+until ($served || time > $deadline)
+{
+	($served) = grep { $node->safe_psql($_, 'SELECT n FROM counted') eq '1' } @few;
+	$served ||= sql(q(SELECT missing = 0 AND extra = 0 FROM matview.check('grouped'))) eq 't';
+	select undef, undef, undef, 0.2;
+}
+ok($served, 'one of them is served');
+is($node->safe_psql($_, q(SELECT name, value FROM matview.metrics WHERE name = 'matview_scheduler_up')) =~ /^matview_scheduler_up\|[01]$/, 1, "up or not: $_") for @few;
+$node->append_conf('postgresql.conf', q(max_worker_processes = 16));
+$node->restart;
+ok($node->poll_query_until($_, 'SELECT n = 1 FROM counted'), "room again: $_") for @few;
+sql("DROP DATABASE $_") for @few;
 
 # Workers that cannot connect: they are tried again, but not all the time
 sql('CREATE DATABASE broken');
