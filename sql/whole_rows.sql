@@ -115,6 +115,19 @@ UPDATE a SET v = 'w' WHERE id = 6;
 SELECT v, done, contents FROM unnest('{row_of_view,row_left_view}'::text[]) v, step(v::regclass);
 UPDATE a SET v = 'y' WHERE id = 6;
 SELECT v, done, contents FROM unnest('{row_of_view,row_left_view}'::text[]) v, step(v::regclass);
+-- Of a table with dropped columns, beside virtual ones where there are any
+SELECT format('CREATE TABLE virtual (id int PRIMARY KEY, gone int, k int, g int GENERATED ALWAYS AS (k + 1) %s)',
+              CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'VIRTUAL' ELSE 'STORED' END) AS create \gset
+:create;
+ALTER TABLE virtual DROP COLUMN gone;
+INSERT INTO virtual VALUES (1, 1), (2, NULL), (3, 3);
+CREATE MATERIALIZED VIEW virtual_tested AS SELECT id, v IS NULL AS n, v IS NOT NULL AS nn FROM virtual v;
+CREATE MATERIALIZED VIEW virtual_joined AS
+  SELECT w.k, count(*) FROM virtual v JOIN virtual w USING (id) WHERE (v IS NOT NULL) IS NOT DISTINCT FROM false GROUP BY w.k;
+CREATE MATERIALIZED VIEW virtual_counted AS SELECT k, count(v) FROM virtual v GROUP BY k;
+SELECT v, contents FROM unnest('{virtual_tested,virtual_joined,virtual_counted}'::text[]) v, step(v::regclass);
+INSERT INTO virtual VALUES (4, 4), (5, NULL);
+SELECT v, contents FROM unnest('{virtual_tested,virtual_joined,virtual_counted}'::text[]) v, step(v::regclass);
 
 DROP SCHEMA whole_rows CASCADE;
 SELECT * FROM leftovers();

@@ -119,6 +119,28 @@ list_table_columns(Oid relid, int rti, bool *has_virtual)
 	return tlist;
 }
 
+/*
+ * Has a table both virtual columns and dropped ones?  Then PostgreSQL makes a
+ * ROW() of its whole row, in which the latter are NULL: t IS NOT NULL is never true.
+ */
+bool
+mvr_columns_is_odd_row(Oid relid)
+{
+	Relation	rel = table_open(relid, NoLock);
+	bool		has_virtual = false;
+	bool		has_dropped = false;
+
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+
+		has_virtual |= !att->attisdropped && mvr_compat_is_virtual(att);
+		has_dropped |= att->attisdropped;
+	}
+	table_close(rel, NoLock);
+	return has_virtual && has_dropped;
+}
+
 /* Of any item; "as_type" are those of its row type, dropped ones among them */
 static List *
 list_item_columns(RangeTblEntry *rte, int rti, bool as_type, bool *has_virtual)

@@ -774,6 +774,7 @@ extern Query *mvr_layers_split(Query *query);
  * columns.c: virtual columns and whole rows as expressions
  * ----------
  */
+extern bool mvr_columns_is_odd_row(Oid relid);
 extern Query *mvr_columns_expand(Query *query);
 
 /* ----------

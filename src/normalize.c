@@ -381,6 +381,8 @@ refuse_var_walker(Node *node, VarContext *context)
 		rte = rt_fetch(var->varno, context->query->rtable);
 		if (var->varattno < 0)
 			context->reason = "the query reads a system column";
+		else if (rte->rtekind == RTE_RELATION && mvr_columns_is_odd_row(rte->relid))
+			context->reason = "the query reads whole rows of a table with virtual and dropped columns";
 		else if (context->has_rows)
 			return false;
 		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY ||
