@@ -54,6 +54,18 @@ CALL steps();
 INSERT INTO t VALUES (1, 1, 'b1', 1), (2, 1, 'b1', 1), (3, NULL, NULL, NULL), (4, NULL, NULL, NULL);
 CALL steps();
 
+-- More columns than a tuple can have, twice
+SELECT format('CREATE TABLE columns (%s)', string_agg(format('c%s int', i), ', ')) AS create FROM generate_series(1, 840) i \gset
+:create;
+INSERT INTO columns (c1) VALUES (2), (2);
+CREATE MATERIALIZED VIEW columns_distinct AS SELECT DISTINCT * FROM columns;
+CREATE MATERIALIZED VIEW columns_union AS SELECT * FROM columns UNION SELECT * FROM columns;
+CREATE MATERIALIZED VIEW columns_first AS SELECT DISTINCT ON (c1) * FROM columns ORDER BY c1, c2;
+SELECT v, done, contents FROM unnest('{columns_distinct,columns_union,columns_first}'::text[]) v, step(v::regclass);
+INSERT INTO columns (c1) VALUES (1);
+SELECT v, done, contents FROM unnest('{columns_distinct,columns_union,columns_first}'::text[]) v, step(v::regclass);
+SELECT DISTINCT reason FROM matview.history WHERE view::text ~ '^columns' ORDER BY 1;
+
 DROP SCHEMA distincts CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

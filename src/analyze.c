@@ -555,6 +555,14 @@ is_too_wide(const MvrStage *stage)
 		MAXALIGN(SizeofHeapTupleHeader + BITMAPLEN(desc->natts)) + width > MaxHeapTupleSize;
 }
 
+/* A recomputation computes the state and the row of each group, side by side */
+static bool
+has_too_many_columns(const MvrStage *stage)
+{
+	return MVR_STATE_FIXED + list_length(stage->keys) + list_length(stage->columns) +
+		list_length(stage->outputs) > MaxTupleAttributeNumber;
+}
+
 static char *
 analyze_groups(MvrStage *stage, Query *query)
 {
@@ -577,6 +585,8 @@ analyze_groups(MvrStage *stage, Query *query)
 	find_ambiguous_outputs(stage);
 	if (reason == NULL && is_too_wide(stage))
 		reason = "the query has too many aggregates";
+	if (reason == NULL && has_too_many_columns(stage))
+		reason = "the query has too many columns";
 	query->groupClause = NIL;
 	query->havingQual = NULL;
 	query->hasAggs = false;
@@ -657,7 +667,8 @@ analyze_keys(MvrStage *stage, Query *query)
 	}
 	if (reason == NULL)
 		reason = refuse_state_types(stage);
-	if (reason == NULL && attno > MaxHeapAttributeNumber)
+	if (reason == NULL && (attno > MaxHeapAttributeNumber ||
+						   attno + list_length(stage->outputs) > MaxTupleAttributeNumber))
 		reason = "the query has too many columns";
 	return reason;
 }
