@@ -501,9 +501,10 @@ mvr_policy_is_in_force(Oid view)
 }
 
 /*
- * Bring names and OIDs of rows up to date: adopt what a restore has brought,
- * of views that are not filled only if it has come to that (before, it makes
- * indexes and constraints, and a worker would be in its way), and follow renames.  Returns whether there was anything to adopt.
+ * Bring names and OIDs of rows up to date: follow renames, and adopt what a
+ * restore has brought.  Of views that it has not filled only if it has come to
+ * that: before, it makes indexes and constraints, and a worker would be in its
+ * way.  Returns whether there was anything to adopt.
  */
 bool
 mvr_policy_adopt(bool also_unfilled)
