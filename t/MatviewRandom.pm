@@ -98,6 +98,7 @@ sub play
 		$emit->('ALTER DEFAULT PRIVILEGES FOR ROLE mvr_owner IN SCHEMA randomized GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLES TO mvr_writer');
 	}
 	$self->use_settings($_) for 0 .. $SESSIONS - 1;
+	$MatviewRandom::Query::has_window_sets = $self->{version} < 190000;
 	$self->{tables} = [ make_tables($emit, $self->{version}) ];
 	$self->{has_deferred} = grep { $_->{has_deferred} } @{ $self->{tables} };
 	$self->step(0, @$_) for fill_steps(@{ $self->{tables} });

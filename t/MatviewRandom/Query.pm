@@ -23,6 +23,7 @@ our @EXPORT = qw(view_query plain_view_query start_queries);
 my @relations;
 my $alias;
 my $hard;		# something hard has been put into the query under way
+our $has_window_sets = 1;	# set-returning functions as keys of windows: before 19
 
 my @OUTPUT_NAMES = ('Weird Col', 'count', 'weight', 'xid', 'select', 'tid', 'hash', 'a"b', 'k', 'id');
 
@@ -461,7 +462,7 @@ sub several_over
 		if (is_exact($type) && $is_key)
 		{
 			push @keys, $set if $is_grouped;
-			push @values, $set;
+			push @values, $set if $has_window_sets;
 		}
 		push @sets, $set if is_exact($type) && !($is_key && $is_grouped);
 	}
