@@ -41,6 +41,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -391,7 +392,7 @@ names_extension(const DropStmt *drop)
 /*
  * Event trigger on ddl_command_start of DROP EXTENSION.  The command locks change
  * logs before it comes to the tables whose triggers go with them; writers do so
- * the other way round.
+ * the other way round.  Who may not drop it is refused later, and locks nothing.
  */
 Datum
 mvr_lock_dropped(PG_FUNCTION_ARGS)
@@ -402,7 +403,8 @@ mvr_lock_dropped(PG_FUNCTION_ARGS)
 
 	check_called_as_event_trigger(fcinfo, "matview.lock_dropped()");
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
-	if (!IsA(command, DropStmt) || !names_extension((DropStmt *) command))
+	if (!IsA(command, DropStmt) || !names_extension((DropStmt *) command) ||
+		!has_privs_of_role(GetUserId(), mvr_catalog_get_owner()))
 		PG_RETURN_NULL();
 	foreach(lc, mvr_catalog_list_bases())
 		tables = list_concat_unique_oid(tables, find_all_inheritors(lfirst_oid(lc), NoLock, NULL));

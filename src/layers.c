@@ -43,6 +43,16 @@ is_referenced(List *clauses, Index ref)
 	return false;
 }
 
+static bool
+is_window_key(const Query *query, Index ref)
+{
+	foreach_ptr(WindowClause, window, query->windowClause)
+		if (is_referenced(window->partitionClause, ref) ||
+			is_referenced(window->orderClause, ref))
+			return true;
+	return false;
+}
+
 /* Is a target that nobody sees still needed, to sort or for a window? */
 static bool
 is_needed(Query *query, TargetEntry *tle)
@@ -51,14 +61,9 @@ is_needed(Query *query, TargetEntry *tle)
 
 	if (!tle->resjunk)
 		return true;
-	if (ref == 0)
-		return false;
-	foreach_ptr(WindowClause, window, query->windowClause)
-		if (is_referenced(window->partitionClause, ref) ||
-			is_referenced(window->orderClause, ref))
-			return true;
-	return is_referenced(query->sortClause, ref) ||
-		is_referenced(query->distinctClause, ref);
+	return ref > 0 && (is_window_key(query, ref) ||
+					   is_referenced(query->sortClause, ref) ||
+					   is_referenced(query->distinctClause, ref));
 }
 
 /* Keep the targets that are seen or needed, and number them */
@@ -280,13 +285,7 @@ is_key_target(const Query *query, const TargetEntry *tle)
 {
 	Index		ref = tle->ressortgroupref;
 
-	if (ref == 0)
-		return false;
-	foreach_ptr(WindowClause, window, query->windowClause)
-		if (is_referenced(window->partitionClause, ref) ||
-			is_referenced(window->orderClause, ref))
-			return true;
-	return is_referenced(query->groupClause, ref);
+	return ref > 0 && (is_window_key(query, ref) || is_referenced(query->groupClause, ref));
 }
 
 static List *
