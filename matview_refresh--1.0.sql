@@ -287,21 +287,27 @@ CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
 
+-- what has come with a restore or a copy of the database is found by its old name
+CREATE EVENT TRIGGER matview_refresh_adopt_policies ON ddl_command_start
+    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'DROP MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA',
+                 'DROP SCHEMA')
+    EXECUTE FUNCTION matview.note_rename();
+ALTER EVENT TRIGGER matview_refresh_adopt_policies ENABLE ALWAYS;
+
 CREATE EVENT TRIGGER matview_refresh_note_writers ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
     EXECUTE FUNCTION matview.note_writers();
 ALTER EVENT TRIGGER matview_refresh_note_writers ENABLE ALWAYS;
 
 CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'DROP TABLE', 'CREATE SCHEMA', 'DROP SCHEMA',
-                 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP FOREIGN TABLE',
-                 'DROP TRIGGER', 'CREATE VIEW', 'ALTER VIEW', 'CREATE RULE',
+    WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA', 'DROP SCHEMA',
+                 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP TRIGGER', 'CREATE VIEW', 'ALTER VIEW', 'CREATE RULE',
                  'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE',
                  'ALTER AGGREGATE',
                  'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TYPE', 'DROP TYPE',
                  'ALTER DOMAIN', 'ALTER TEXT SEARCH CONFIGURATION',
-                 'ALTER TEXT SEARCH DICTIONARY', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP OWNED',
-                 'DROP EXTENSION')
+                 'ALTER TEXT SEARCH DICTIONARY', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION',
+                 'DROP OWNED', 'DROP EXTENSION')
     EXECUTE FUNCTION matview.recompute_live();
 ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
 
@@ -359,7 +365,7 @@ CREATE VIEW matview.views AS
                            FROM matview.refresh_history r
                           WHERE r.view = c.oid
                           ORDER BY r.started DESC LIMIT 1) h ON true
-     WHERE c.relkind = 'm';
+     WHERE c.relkind = 'm' AND c.relpersistence <> 't';
 COMMENT ON VIEW matview.views IS
 'every materialized view: its refresh policy, how its next refresh_incremental would go, its last refresh, pending changes and staleness, when it is due, failures of its automatic refresh';
 

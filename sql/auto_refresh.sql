@@ -144,6 +144,18 @@ SELECT CASE WHEN home LIKE '%/%' THEN view::regclass END AS view, view_name, pol
 TABLE policies;
 DELETE FROM matview.policies WHERE view_name = 'gone.gone';
 
+-- what a copy of a database brings is found by its name, also by the first command that changes that
+CREATE MATERIALIZED VIEW copied AS SELECT 1 AS one;
+SELECT matview.set_auto_refresh('copied', '1 hour');
+UPDATE matview.policies SET home = '1/1';
+ALTER MATERIALIZED VIEW copied RENAME TO moved;
+SELECT view, policy FROM matview.views WHERE policy = '01:00:00';
+UPDATE matview.policies SET home = '1/1';
+DROP MATERIALIZED VIEW moved;
+CREATE MATERIALIZED VIEW moved AS SELECT 1 AS one;
+SELECT view, policy FROM matview.views WHERE view = 'moved'::regclass;
+DROP MATERIALIZED VIEW moved;
+
 -- whatever is quoted in the session
 SET quote_all_identifiers = on;
 SELECT policy, paused FROM matview.views WHERE policy IS NOT NULL ORDER BY policy COLLATE "C";

@@ -139,8 +139,45 @@ SELECT matview.set_auto_refresh('looks', 'on_statement');
 INSERT INTO t VALUES (4);
 SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
 
+-- Partitions go with something else
+SELECT matview.set_auto_refresh('parted_c', 'off');
+DROP MATERIALIZED VIEW looks;
+CREATE FOREIGN TABLE far_away PARTITION OF p FOR VALUES FROM (200) TO (300)
+    SERVER rare_files OPTIONS (program 'echo 201,201', format 'csv');
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
 DROP SERVER rare_files CASCADE;
+SELECT * FROM wrong() WHERE view NOT LIKE '%\_c';
+SELECT matview.set_auto_refresh('parted_c', 'on_commit');
+CREATE ACCESS METHOD rare_heap TYPE TABLE HANDLER heap_tableam_handler;
+CREATE TABLE p_rare PARTITION OF p FOR VALUES FROM (200) TO (300) USING rare_heap;
+INSERT INTO p VALUES (200, 1), (201, 2);
+DROP ACCESS METHOD rare_heap CASCADE;
+SELECT * FROM wrong() WHERE view <> 'inherited_c';
+
+-- Capture does not hold any more, and no event trigger has told: the statement
+-- that finds out cannot create triggers, and leaves it to COMMIT
+CREATE TABLE above (LIKE t);
+ALTER EVENT TRIGGER matview_refresh_recompute_live DISABLE;
+ALTER TABLE t INHERIT above;
+ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
+BEGIN;
+INSERT INTO t SELECT max(id) + 1 FROM t;
+INSERT INTO t SELECT max(id) + 1 FROM t;
+COMMIT;
+SELECT * FROM wrong() WHERE view <> 'inherited_c';
+INSERT INTO above SELECT max(id) + 1 FROM t;
+SELECT * FROM wrong() WHERE view <> 'inherited_c';
+
 DROP SCHEMA rare, rare_tables, rare_others CASCADE;
 SELECT * FROM leftovers();
+
+-- A base table is dropped while event triggers are off
+CREATE TABLE test.lost (id int);
+CREATE MATERIALIZED VIEW test.of_lost AS SELECT count(*) FROM test.lost;
+SELECT mode FROM matview.refresh_incremental('test.of_lost');
+ALTER EVENT TRIGGER matview_refresh_forget_dropped DISABLE;
+DROP TABLE test.lost CASCADE;
+ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
+
 DROP EXTENSION matview_refresh;
 DROP SCHEMA test CASCADE;

@@ -380,6 +380,17 @@ mvr_compat_set_nulling(Var *var, Bitmapset *joins)
 #endif
 }
 
+static inline bool
+mvr_compat_is_nulled(const Var *var)
+{
+#if PG_VERSION_NUM >= 160000
+	return var->varnullingrels != NULL;
+#else
+	(void) var;
+	return false;
+#endif
+}
+
 /* What nulls "from", but for what is "inside", nulls "to" */
 static inline void
 mvr_compat_copy_nulling(Var *to, const Var *from, Bitmapset *inside)

@@ -44,6 +44,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -102,18 +103,29 @@ list_event_relations(const char *query)
 	return relations;
 }
 
-/* Functions are gone that those of a live view's query may have called */
+/*
+ * What live views read may be gone with something else, by CASCADE, whatever the
+ * command: partitions, columns of base tables, functions that those of the query
+ * may have called.
+ */
 static void
-check_dropped_functions(void)
+check_dropped(void)
 {
+	bool		has_others;
+	bool		has_tables;
 	bool		has_pushed;
 
-	if (list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
-							 " WHERE classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
-							 " AND NOT is_temporary") == NIL)
+	has_others = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+									  " WHERE NOT is_temporary"
+									  " AND (classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
+									  " OR object_type OPERATOR(pg_catalog.=) 'table column' AND NOT original)") != NIL;
+	has_tables = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
+									  " WHERE NOT is_temporary"
+									  " AND object_type OPERATOR(pg_catalog.=) ANY ('{table,foreign table}')") != NIL;
+	if (!has_others && !has_tables)
 		return;
 	has_pushed = push_snapshot();
-	mvr_in_transaction_check(InvalidOid, false);
+	mvr_in_transaction_check(InvalidOid, !has_others);
 	if (has_pushed)
 		PopActiveSnapshot();
 }
@@ -140,7 +152,7 @@ mvr_forget_dropped(PG_FUNCTION_ARGS)
 	mvr_policy_forget(relations);
 	if (is_ended)
 		mvr_track_sweep();
-	check_dropped_functions();
+	check_dropped();
 	PG_RETURN_NULL();
 }
 
@@ -185,7 +197,7 @@ mvr_note_command(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* Event trigger on ddl_command_end of what can rename a view */
+/* Event trigger on ddl_command_start and ddl_command_end of what can rename a view */
 Datum
 mvr_note_rename(PG_FUNCTION_ARGS)
 {
@@ -352,14 +364,6 @@ find_target(Node *command, Oid *relid)
 	return OidIsValid(*relid);
 }
 
-static bool
-is_drop_of_table(Node *command)
-{
-	return IsA(command, DropStmt) &&
-		(((DropStmt *) command)->removeType == OBJECT_TABLE ||
-		 ((DropStmt *) command)->removeType == OBJECT_FOREIGN_TABLE);
-}
-
 /* Event trigger on ddl_command_end of what can change the contents of live views */
 Datum
 mvr_recompute_live(PG_FUNCTION_ARGS)
@@ -372,7 +376,7 @@ mvr_recompute_live(PG_FUNCTION_ARGS)
 	command = ((EventTriggerData *) fcinfo->context)->parsetree;
 	has_pushed = push_snapshot();
 	if (find_target(command, &relid))
-		mvr_in_transaction_check(relid, is_drop_of_table(command));
+		mvr_in_transaction_check(relid, false);
 	if (has_pushed)
 		PopActiveSnapshot();
 	PG_RETURN_NULL();
@@ -406,8 +410,10 @@ mvr_lock_dropped(PG_FUNCTION_ARGS)
 	if (!IsA(command, DropStmt) || !names_extension((DropStmt *) command) ||
 		!has_privs_of_role(GetUserId(), mvr_catalog_get_owner()))
 		PG_RETURN_NULL();
+	/* one that was dropped while event triggers were off is known yet */
 	foreach(lc, mvr_catalog_list_bases())
-		tables = list_concat_unique_oid(tables, find_all_inheritors(lfirst_oid(lc), NoLock, NULL));
+		if (SearchSysCacheExists1(RELOID, lfirst_oid(lc)))
+			tables = list_concat_unique_oid(tables, find_all_inheritors(lfirst_oid(lc), NoLock, NULL));
 	list_sort(tables, list_oid_cmp);
 	foreach(lc, tables)
 		LockRelationOid(lfirst_oid(lc), AccessExclusiveLock);

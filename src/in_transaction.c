@@ -50,6 +50,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -382,6 +383,16 @@ name_view(void *arg)
 	errcontext("maintenance of materialized view \"%s\"", (const char *) arg);
 }
 
+static List *
+list_bases(const MvrTracked *tracked)
+{
+	List	   *bases = NIL;
+
+	foreach_ptr(MvrSource, source, tracked->sources)
+		bases = lappend_oid(bases, source->base);
+	return bases;
+}
+
 /* Returns the reason why the view must be recomputed, or NULL */
 static char *
 try_maintain(Relation view)
@@ -404,6 +415,44 @@ try_maintain(Relation view)
 	}
 	mvr_view_become_again(level, userid, context);
 	return reason;
+}
+
+/*
+ * Is capture of a base table to be armed anew, by a statement that has not ended?
+ * Triggers are not created for a table while some of it have to be run yet.
+ */
+static bool
+cannot_arm_yet(const MvrKept *kept)
+{
+	foreach_ptr(MvrSource, source, kept->tracked ? kept->tracked->sources : NIL)
+	{
+		ListCell   *lc;
+
+		if (mvr_track_is_armed(kept->stage, source) && mvr_kept_is_armed(source))
+			continue;
+		foreach(lc, find_all_inheritors(source->base, NoLock, NULL))
+			if (AfterTriggerPendingOnRel(lfirst_oid(lc)))
+				return true;
+	}
+	return false;
+}
+
+/* Have a view recomputed, by this statement or else when the transaction commits */
+static void
+recompute_view(Oid view, bool at_commit, char *reason)
+{
+	const MvrKept *kept = mvr_kept_lookup(view);
+
+	if (!at_commit && kept->fault && kept->stage->strategy != MVR_RECOMPUTE &&
+		cannot_arm_yet(kept))
+	{
+		mvr_pending_forget(view);
+		mvr_pending_mark(view, MVR_LIVE_COMMIT, list_bases(kept->tracked));
+		return;
+	}
+	lock_alone(view);
+	mvr_refresh_live(view, at_commit, reason);
+	mvr_pending_forget(view);
 }
 
 /* Bring a view up to date with what is pending; it may have gone meanwhile */
@@ -432,11 +481,9 @@ maintain_view(Oid oid, bool at_commit)
 	error_context_stack = &callback;
 	reason = try_maintain(view);
 	if (reason)
-	{
-		lock_alone(oid);
-		mvr_refresh_live(oid, at_commit, reason);
-	}
-	mvr_pending_forget(oid);
+		recompute_view(oid, at_commit, reason);
+	else
+		mvr_pending_forget(oid);
 	CommandCounterIncrement();
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(old);
@@ -621,16 +668,6 @@ mvr_in_transaction_init(void)
  * Other commands
  * ----------
  */
-
-static List *
-list_bases(const MvrTracked *tracked)
-{
-	List	   *bases = NIL;
-
-	foreach_ptr(MvrSource, source, tracked->sources)
-		bases = lappend_oid(bases, source->base);
-	return bases;
-}
 
 static void
 mark_live(const MvrTracked *tracked)

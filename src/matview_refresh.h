@@ -1444,6 +1444,7 @@ extern void mvr_policy_set(Oid view, const char *text);
 extern List *mvr_policy_list(void);
 extern bool mvr_policy_adopt(bool also_unfilled);
 extern void mvr_policy_follow_refresh(Oid view);
+extern void mvr_policy_start_missing(Oid view);
 extern void mvr_policy_forget(List *relations);
 extern bool mvr_policy_is_in_force(Oid view);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);

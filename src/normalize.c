@@ -241,6 +241,78 @@ is_simple_subquery(RangeTblEntry *rte)
 		!mvr_layers_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
 }
 
+/*
+ * Does a condition in this join tree refer to items of the query around it that
+ * are not in "within"?  With within = NULL, one of an outer join to any.
+ */
+static bool
+has_outer_condition(Node *node, Bitmapset *within, bool is_restricted)
+{
+	Node	   *quals;
+
+	if (IsA(node, RangeTblRef))
+		return false;
+	if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		if (has_outer_condition(join->larg, NULL, true) ||
+			has_outer_condition(join->rarg, NULL, true))
+			return true;
+		quals = join->quals;
+		within = NULL;
+		is_restricted = true;
+	}
+	else
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			if (has_outer_condition(item, within, is_restricted))
+				return true;
+		quals = ((FromExpr *) node)->quals;
+	}
+	return is_restricted &&
+		!bms_is_subset(pull_varnos_of_level(NULL, quals, 1), within);
+}
+
+/* The items of the lowest outer join that has the item, or NULL */
+static Bitmapset *
+list_join_around(Node *node, int rti)
+{
+	Bitmapset  *found = NULL;
+
+	if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		found = list_join_around(join->larg, rti);
+		if (found == NULL)
+			found = list_join_around(join->rarg, rti);
+		if (found == NULL && bms_is_member(rti, mvr_tree_list_rtis(node)))
+			found = mvr_tree_list_rtis(node);
+	}
+	else if (IsA(node, FromExpr))
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			if (found == NULL)
+				found = list_join_around(item, rti);
+	return found;
+}
+
+/*
+ * Would conditions of a LATERAL subquery, pulled up, stand in an outer join that
+ * does not have the items they refer to?  The planner cannot do with that; the
+ * rules are those of its own is_simple_subquery().
+ */
+static bool
+breaks_join(Query *query, int rti)
+{
+	Query	   *sub = rt_fetch(rti, query->rtable)->subquery;
+	Bitmapset  *within = list_join_around((Node *) query->jointree, rti);
+
+	return has_outer_condition((Node *) sub->jointree, within, within != NULL) ||
+		(within && !bms_is_subset(pull_varnos_of_level(NULL, (Node *) sub->targetList, 1),
+								  within));
+}
+
 static bool
 replace_ref(Node **node, int rti, FromExpr *by)
 {
@@ -383,6 +455,8 @@ refuse_var_walker(Node *node, VarContext *context)
 			context->reason = "the query reads a system column";
 		else if (rte->rtekind == RTE_RELATION && mvr_columns_is_odd_row(rte->relid))
 			context->reason = "the query reads whole rows of a table with virtual and dropped columns";
+		else if (rte->rtekind == RTE_JOIN && mvr_compat_is_nulled(var))
+			context->reason = "the query reads whole rows of a join that an outer join makes NULL";
 		else if (context->has_rows)
 			return false;
 		else if (rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY ||
@@ -568,7 +642,7 @@ normalize_from_items(Query *query, Context *context)
 			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
 												   rte->eref->aliasname)->eref;
 			if (is_simple_subquery(rte) &&
-				bms_is_member(rti, mvr_tree_list_linear(query)))
+				bms_is_member(rti, mvr_tree_list_linear(query)) && !breaks_join(query, rti))
 			{
 				query = pull_up_subquery(query, rti);
 				continue;
@@ -657,11 +731,6 @@ normalize_input(Query *query, Context *context)
 	query = mvr_desugar_full_joins(query);
 	query->jointree = castNode(FromExpr, flatten_join((Node *) query->jointree));
 	mvr_tree_blank_unused(query);
-	if (refuse_vars(query, true))
-	{
-		refuse(context, refuse_vars(query, true));
-		return query;
-	}
 	query = mvr_columns_expand(query);
 	normalize_expressions(query, context);
 	if (context->reason)
@@ -690,6 +759,11 @@ normalize_level(Query *query, Role role, Context *context)
 	if (context->reason)
 		return query;
 	inline_ctes(query);
+	if (refuse_vars(query, true))
+	{
+		refuse(context, refuse_vars(query, true));
+		return query;
+	}
 	if (query->setOperations == NULL)
 		flatten_aliases(query);
 	if (query->groupClause && query->groupingSets == NIL)

@@ -329,6 +329,7 @@ open_registry(const char *name, LOCKMODE lockmode)
 typedef struct Row
 {
 	Oid			view;			/* here; InvalidOid if it is not (yet) known */
+	Oid			dropped;		/* what it was about and is not here any more */
 	char	   *name;
 	char	   *text;
 	bool		paused;
@@ -367,6 +368,12 @@ read_row(TupleDesc desc, HeapTuple tuple, Oid view)
 	heap_deform_tuple(tuple, desc, values, nulls);
 	row.view = DatumGetObjectId(values[POLICIES_VIEW - 1]);
 	is_home = strcmp(TextDatumGetCString(values[POLICIES_HOME - 1]), get_home()) == 0;
+	/* a restore into the database of the dump has made the views anew */
+	if (is_home && !SearchSysCacheExists1(RELOID, ObjectIdGetDatum(row.view)))
+	{
+		row.dropped = row.view;
+		is_home = false;
+	}
 	if (is_home && OidIsValid(view) && row.view != view)
 		return row;
 	row.name = TextDatumGetCString(values[POLICIES_NAME - 1]);
@@ -820,6 +827,20 @@ try_start(Oid view, char live)
 	PG_END_TRY();
 }
 
+/* What the policy of a view that is not live wants it to become */
+static char
+get_missing_live(Oid view)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(view);
+	MvrPolicy	policy = {0};
+	Row			row;
+
+	if ((tracked && tracked->live != MVR_LIVE_NOT) || !lookup_row(view, &row) ||
+		row.paused || !parse_stored(row.text, &policy))
+		return MVR_LIVE_NOT;
+	return get_live(&policy);
+}
+
 /*
  * REFRESH MATERIALIZED VIEW has written a view.  If its policy came with a
  * restore, which ends with this command, the view becomes live now.
@@ -827,16 +848,25 @@ try_start(Oid view, char live)
 void
 mvr_policy_follow_refresh(Oid view)
 {
-	MvrTracked *tracked = mvr_catalog_lookup_view(view);
-	bool		is_live = tracked && tracked->live != MVR_LIVE_NOT;
-	MvrPolicy	policy = {0};
-	Row			row;
+	char		live = get_missing_live(view);
 
 	mvr_in_transaction_note_refresh(view);
-	if (!is_live && lookup_row(view, &row) && !row.paused &&
-		parse_stored(row.text, &policy) &&
-		get_live(&policy) != MVR_LIVE_NOT && !IsolationUsesXactSnapshot())
-		try_start(view, get_live(&policy));
+	if (live != MVR_LIVE_NOT && !IsolationUsesXactSnapshot())
+		try_start(view, live);
+}
+
+/* Make a view live that its policy wants to be and is not, as its owner */
+void
+mvr_policy_start_missing(Oid view)
+{
+	char		live = get_missing_live(view);
+
+	if (live == MVR_LIVE_NOT)
+		return;
+	lock_policy(view);
+	live = get_missing_live(view);
+	if (live != MVR_LIVE_NOT)
+		mvr_in_transaction_start(view, live);
 }
 
 /* Forget the policies of relations that have been dropped */
@@ -854,7 +884,9 @@ mvr_policy_forget(List *relations)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		if (!list_member_oid(relations, read_row(RelationGetDescr(rel), tuple, InvalidOid).view))
+		Row			row = read_row(RelationGetDescr(rel), tuple, InvalidOid);
+
+		if (!list_member_oid(relations, row.dropped) && !list_member_oid(relations, row.view))
 			continue;
 		CatalogTupleDelete(rel, &tuple->t_self);
 		mvr_wake_note_policies();

@@ -247,6 +247,7 @@ intercept_refresh(const RefreshMatViewStmt *stmt)
 		return false;
 	view = RangeVarGetRelid(stmt->relation, NoLock, true);
 	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_MATVIEW ||
+		get_rel_persistence(view) == RELPERSISTENCE_TEMP ||
 		!OidIsValid(get_extension_oid("matview_refresh", true)))
 		return false;
 	mvr_refresh_auto(view, stmt->concurrent);

@@ -72,6 +72,12 @@ check_view(Oid view)
 				errmsg("\"%s\" is not a materialized view", get_rel_name(view)),
 				errdetail("It is %s.", name_relkind(relkind)),
 				errhint("Pass the name of a materialized view."));
+	if (get_rel_persistence(view) == RELPERSISTENCE_TEMP)
+		ereport(ERROR,
+				errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				errmsg("materialized view \"%s\" is temporary", get_rel_name(view)),
+				errdetail("It ends with its session, and other sessions, which write what it reads, cannot see it."),
+				errhint("Use REFRESH MATERIALIZED VIEW, or create the view in a schema that is not temporary."));
 	if (!mvr_compat_may_refresh(view))
 		ereport(ERROR,
 				errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -340,6 +340,29 @@ run_once(Oid view, MvrWorker *result)
 	commit_transaction();
 }
 
+/*
+ * Make a view live that its policy wants to be.  A restore of data alone brings
+ * policies to views that have contents already, so no REFRESH comes after it.
+ */
+static void
+start_live(Oid view)
+{
+	Oid			owner;
+	Oid			userid;
+	int			context;
+
+	begin_transaction();
+	owner = lookup_owner(view);
+	if (OidIsValid(owner))
+	{
+		GetUserIdAndSecContext(&userid, &context);
+		SetUserIdAndSecContext(owner, context | SECURITY_LOCAL_USERID_CHANGE);
+		mvr_policy_start_missing(view);
+		SetUserIdAndSecContext(userid, context);
+	}
+	commit_transaction();
+}
+
 /* Store a failure; the transaction that failed has been aborted */
 static void
 store_failure(Oid view, MvrWorker *result, ErrorData *error)
@@ -379,6 +402,7 @@ run_view(Oid view, MvrWorker *result)
 	{
 		try_track(view);
 		run_once(view, result);
+		start_live(view);
 	}
 	PG_CATCH();
 	{

@@ -148,6 +148,23 @@ for my $how (['-a'], ['-a', '--inserts'])
 	sql('postgres', 'DROP DATABASE two_steps');
 }
 
+# The same of a database whose views have policies for writers
+sql('postgres', 'CREATE DATABASE for_writers');
+sql('for_writers', 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (k int)',
+	map { ("CREATE MATERIALIZED VIEW by_$_ AS SELECT k, count(*) FROM base GROUP BY k", "SELECT matview.set_auto_refresh('by_$_', '$_')") } qw(on_commit on_statement));
+sql('for_writers', 'INSERT INTO base VALUES (1)');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $node->basedir . '/writers', 'for_writers' ], 'dump for writers');
+sql('postgres', 'CREATE DATABASE two_steps');
+$node->command_ok([ 'pg_restore', '-e', $_, '-d', 'two_steps', $node->basedir . '/writers' ], "restore $_") for '-s', '-a';
+wait_for('two_steps', q(SELECT count(*) = 2 FROM matview.tracked_views WHERE live <> 'n'), 'they are live');
+sql('two_steps', 'INSERT INTO base VALUES (1), (2)');
+is(sql('two_steps', "SELECT k, count FROM by_$_ ORDER BY k"), "1|2\n2|1", "$_ after a restore in two steps") for qw(on_commit on_statement);
+# and into the database that it was taken from, where the views are made anew
+$node->command_ok([ 'pg_restore', '-e', '--clean', '-d', 'for_writers', $node->basedir . '/writers' ], 'restore --clean');
+sql('for_writers', 'INSERT INTO base VALUES (1), (2)');
+is(sql('for_writers', "SELECT k, count FROM by_$_ ORDER BY k"), "1|2\n2|1", "$_ after a restore in its place") for qw(on_commit on_statement);
+sql('postgres', "DROP DATABASE $_") for qw(two_steps for_writers);
+
 # Restart, and a crash with changes that nobody has been told of
 $node->restart;
 sql('one', 'UPDATE base SET v = v + 1');
