@@ -26,6 +26,13 @@ CREATE MATERIALIZED VIEW where_inside AS SELECT a.id, l.bid, c.x
 -- whole rows of joins
 CREATE MATERIALIZED VIEW row_of_join AS SELECT c.x, row_to_json(j)::text AS j
   FROM c JOIN (a JOIN b ON b.aid = a.id) AS j (i, h, bid, aid) ON j.h = c.x;
+-- FROM items that LATERAL ones refer to, and that have rows of their own
+CREATE MATERIALIZED VIEW of_group AS SELECT (SELECT max(b.id) FROM b WHERE b.aid = q.m) AS z
+  FROM (SELECT max(h) AS m FROM a) q, (a FULL JOIN LATERAL (SELECT q.m FROM c) l ON a.id = l.m);
+CREATE MATERIALIZED VIEW of_distinct AS SELECT l.m, EXISTS (SELECT FROM b WHERE b.aid = q.m) AS z
+  FROM (SELECT DISTINCT h AS m FROM a) q, LATERAL (SELECT q.m FROM c UNION ALL SELECT a.id FROM a WHERE a.id > q.m) l;
+CREATE MATERIALIZED VIEW of_subquery AS SELECT c.x FROM c
+  WHERE EXISTS (SELECT FROM (SELECT DISTINCT h AS m FROM a WHERE a.id < c.x) q, LATERAL (SELECT FROM b WHERE b.aid = q.m UNION ALL SELECT FROM b WHERE b.id = q.m) l);
 
 CALL steps();
 INSERT INTO b VALUES (1, 1), (9, 3), (8, 2);
@@ -36,6 +43,8 @@ CALL steps();
 UPDATE a SET h = h - 1;
 DELETE FROM c WHERE x = 9;
 UPDATE b SET aid = aid - 1;
+CALL steps();
+INSERT INTO b VALUES (20, 1);
 CALL steps();
 DELETE FROM c;
 CALL steps();

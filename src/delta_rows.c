@@ -37,17 +37,6 @@ has_dependent_place(Node *node, MvrPlaces *places)
 	return false;
 }
 
-/* The items that a LATERAL one is computed from */
-static Bitmapset *
-list_lateral(RangeTblEntry *rte)
-{
-	if (rte->rtekind == RTE_SUBQUERY)
-		return mvr_tree_pull_rtis(mvr_tree_make_exists(rte->subquery));
-	return bms_union(mvr_tree_pull_rtis((Node *) rte->functions),
-					 bms_union(mvr_tree_pull_rtis((Node *) rte->values_lists),
-							   mvr_tree_pull_rtis((Node *) rte->tablefunc)));
-}
-
 /* The linear items that depend on nothing but others of them */
 static Bitmapset *
 list_movable(Query *query, MvrPlaces *places)
@@ -71,7 +60,7 @@ list_movable(Query *query, MvrPlaces *places)
 				has_dependent_place((Node *) rte->functions, places) ||
 				has_dependent_place((Node *) rte->values_lists, places) ||
 				has_dependent_place((Node *) rte->tablefunc, places) ||
-				!bms_is_subset(list_lateral(rte), movable))
+				!bms_is_subset(mvr_tree_list_lateral(rte), movable))
 			{
 				movable = bms_del_member(movable, rti);
 				is_done = false;
@@ -174,6 +163,24 @@ read_rows(Query *rest, MvrRows *rows, Bitmapset *movable)
 }
 
 /*
+ * Refer to the movable items, in the order of the join tree: the planner pulls up
+ * what a LATERAL item refers to before it, and does not cope with it behind.
+ */
+static void
+list_items(Node *node, Bitmapset *movable, List **items)
+{
+	if (IsA(node, FromExpr))
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			list_items(item, movable, items);
+	}
+	else if (IsA(node, JoinExpr))
+		list_items(((JoinExpr *) node)->larg, movable, items);
+	else if (bms_is_member(((RangeTblRef *) node)->rtindex, movable))
+		*items = lappend(*items, copyObject(node));
+}
+
+/*
  * Split a marked query.  NULL if there are no dependent parts that have
  * changed, or nothing to split off.  The rows' query has the items under the
  * numbers that they had, and no target list yet.
@@ -187,7 +194,6 @@ mvr_rows_split(Query *query, MvrPlaces *places)
 	List	   *items = NIL;
 	List	   *quals = NIL;
 	Node	   *tree;
-	int			rti = -1;
 
 	if (places->dependent == NIL)
 		return NULL;
@@ -199,13 +205,7 @@ mvr_rows_split(Query *query, MvrPlaces *places)
 	rows->linear = copyObject(query);
 	rows->rest = copyObject(query);
 	rows->rti = ref->rtindex = list_length(query->rtable) + 1;
-	while ((rti = bms_next_member(movable, rti)) >= 0)
-	{
-		RangeTblRef *item = makeNode(RangeTblRef);
-
-		item->rtindex = rti;
-		items = lappend(items, item);
-	}
+	list_items((Node *) query->jointree, movable, &items);
 	tree = rebase((Node *) rows->rest->jointree, (Node *) ref, movable, places, &quals);
 	rows->rest->jointree = IsA(tree, FromExpr) ? (FromExpr *) tree :
 		makeFromExpr(list_make1(tree), NULL);

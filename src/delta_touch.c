@@ -103,14 +103,15 @@ focus_item(Query *query, RangeTblRef *ref, MvrFocus *focus, Bitmapset **usable)
 	return (Node *) ref;
 }
 
+/* Is an item computed from one of these? */
 static bool
-is_lateral_item(Query *query, Node *item)
+depends_on(Query *query, Node *item, Bitmapset *others)
 {
 	Bitmapset  *rtis = mvr_tree_list_rtis(item);
 	int			rti = -1;
 
 	while ((rti = bms_next_member(rtis, rti)) >= 0)
-		if (rt_fetch(rti, query->rtable)->lateral)
+		if (bms_overlap(mvr_tree_list_lateral(rt_fetch(rti, query->rtable)), others))
 			return true;
 	return false;
 }
@@ -126,6 +127,8 @@ focus_join(Query *query, Node *node, MvrFocus *focus, Bitmapset **usable)
 	{
 		FromExpr   *from = (FromExpr *) node;
 		Node	   *center = NULL;
+		Node	   *focused;
+		Bitmapset  *gone = NULL;
 		List	   *items = NIL;
 		bool		is_whole;
 		Bitmapset  *own = mvr_tree_list_rtis(node);
@@ -139,15 +142,24 @@ focus_join(Query *query, Node *node, MvrFocus *focus, Bitmapset **usable)
 			return node;
 		}
 		is_whole = IsA(center, RangeTblRef);
-		items = list_make1(focus_join(query, center, focus, usable));
+		focused = focus_join(query, center, focus, usable);
 		is_whole = is_whole && *usable != NULL && focus->lost == NULL;
+		/* in their order, which the planner wants of LATERAL ones */
 		foreach_ptr(Node, item, from->fromlist)
 		{
+			Bitmapset  *rtis = mvr_tree_list_rtis(item);
+
 			/* what is computed from columns that are not usable is not either */
-			if (item == center || (!is_whole && is_lateral_item(query, item)))
+			if (item == center && !is_whole)
+				gone = rtis;
+			if (item != center && depends_on(query, item, gone))
+			{
+				gone = bms_add_members(gone, rtis);
 				continue;
-			items = lappend(items, item);
-			*usable = bms_add_members(*usable, mvr_tree_list_rtis(item));
+			}
+			items = lappend(items, item == center ? focused : item);
+			if (item != center)
+				*usable = bms_add_members(*usable, rtis);
 		}
 		return (Node *) makeFromExpr(items, keep_quals(from->quals, own, *usable, focus));
 	}

@@ -741,6 +741,7 @@ extern void mvr_tree_blank_rte(RangeTblEntry *rte);
 extern void mvr_tree_blank_unused(Query *query);
 extern Bitmapset *mvr_tree_list_rtis(Node *jointree);
 extern Bitmapset *mvr_tree_pull_rtis(Node *node);
+extern Bitmapset *mvr_tree_list_lateral(RangeTblEntry *rte);
 extern bool mvr_tree_is_correlated(Query *query);
 extern Query *mvr_tree_sink(Query *query);
 extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);

@@ -378,6 +378,18 @@ mvr_normalize_is_grouped(const Query *query)
 		(query->distinctClause && !query->hasDistinctOn);
 }
 
+/* Of rows without columns, versions of PostgreSQL differ in what is a duplicate */
+static bool
+compares_nothing(Node *node)
+{
+	SetOperationStmt *op = (SetOperationStmt *) node;
+
+	if (node == NULL || !IsA(node, SetOperationStmt) || op->colTypes != NIL)
+		return false;
+	return op->op != SETOP_UNION || !op->all ||
+		compares_nothing(op->larg) || compares_nothing(op->rarg);
+}
+
 /* A construct of this query level that is not maintained, or NULL */
 static char *
 refuse_clause(const Query *query)
@@ -390,6 +402,8 @@ refuse_clause(const Query *query)
 		return "a base table has row-level security";
 	if (query->rowMarks)
 		return "the query locks rows";
+	if (compares_nothing(query->setOperations))
+		return "a set operation has no columns";
 	return NULL;
 }
 

@@ -126,7 +126,51 @@ undo_level(int level)
 			in_flight = foreach_delete_current(in_flight, lc);
 }
 
-/* What was of a level is now of the one above it */
+/* Another one of the level that these rows can be added to, or NULL */
+static MvrPending *
+find_alike(const MvrPending *one)
+{
+	foreach_ptr(MvrPending, other, pendings)
+	{
+		if (other == one)
+			break;
+		if (other->view != one->view || other->base != one->base ||
+			other->level != one->level || other->taken != 0 || other->source)
+			continue;
+		if (other->rows == NULL ||
+			(other->desc->natts == one->desc->natts &&
+			 memcmp(other->map, one->map, sizeof(AttrNumber) * one->desc->natts) == 0))
+			return other;
+	}
+	return NULL;
+}
+
+/* Add the rows of one to those of another; the fewer are copied */
+static void
+add_rows(MvrPending *to, MvrPending *from)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(from->desc, &TTSOpsMinimalTuple);
+
+	if (to->nrows < from->nrows)
+	{
+		Tuplestorestate *rows = to->rows;
+
+		to->rows = from->rows;
+		from->rows = rows;
+	}
+	tuplestore_rescan(from->rows);
+	while (tuplestore_gettupleslot(from->rows, true, false, slot))
+		tuplestore_puttupleslot(to->rows, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	to->nrows += from->nrows;
+	to->ngone += from->ngone;
+	to->needs_net = to->has_several = true;
+}
+
+/*
+ * What was of a level is now of the one above it, and goes into what there is
+ * of that: a loop that catches errors has a subtransaction for each turn.
+ */
 static void
 merge_level(int level)
 {
@@ -135,10 +179,16 @@ merge_level(int level)
 	foreach(lc, pendings)
 	{
 		MvrPending *pending = lfirst(lc);
+		MvrPending *alike;
+		bool		is_moved = pending->level == level;
 
 		pending->level = Min(pending->level, level - 1);
 		pending->taken = Min(pending->taken, level - 1);
-		if (pending->taken == pending->level)
+		alike = is_moved && pending->taken == 0 && pending->source == NULL ?
+			find_alike(pending) : NULL;
+		if (alike && pending->rows)
+			add_rows(alike, pending);
+		if (alike || pending->taken == pending->level)
 		{
 			free_pending(pending);
 			pendings = foreach_delete_current(pendings, lc);

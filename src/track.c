@@ -129,7 +129,12 @@ arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 	source->base = use->base;
 	source->columns = bms_copy(use->columns);
 	source->log = mvr_change_log_ensure(base, use->columns, live == MVR_LIVE_NOT);
-	mvr_capture_arm(base, source->log);
+	/*
+	 * Who writes a view that was read like this before knows of its readers.  He
+	 * may wait for a view that we have just rebuilt, so he is not waited for.
+	 */
+	if (base->rd_rel->relkind != RELKIND_MATVIEW || live == MVR_LIVE_NOT || !has_source(old, use))
+		mvr_capture_arm(base, source->log);
 	if (live != MVR_LIVE_NOT)
 		arm_live(base, source->log);
 	CommandCounterIncrement();

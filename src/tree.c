@@ -414,6 +414,17 @@ mvr_tree_pull_rtis(Node *node)
 	return rtis;
 }
 
+/* The items of a query level that one of them, which is LATERAL, is computed from */
+Bitmapset *
+mvr_tree_list_lateral(RangeTblEntry *rte)
+{
+	if (rte->rtekind == RTE_SUBQUERY)
+		return mvr_tree_pull_rtis(mvr_tree_make_exists(rte->subquery));
+	return bms_union(mvr_tree_pull_rtis((Node *) rte->functions),
+					 bms_union(mvr_tree_pull_rtis((Node *) rte->values_lists),
+							   mvr_tree_pull_rtis((Node *) rte->tablefunc)));
+}
+
 static bool
 outer_walker(Node *node, void *context)
 {
