@@ -405,11 +405,11 @@ COMMENT ON FUNCTION matview.counters() IS
 CREATE VIEW matview.metrics AS
     SELECT c.name, 'database="' || l.database || '"' AS labels, c.value
       FROM matview.counters() c,
-           LATERAL (SELECT replace(replace(current_database(), '\', '\\'), '"', '\"') AS database) l
+           LATERAL (SELECT replace(replace(replace(current_database(), '\', '\\'), '"', '\"'), E'\n', '\n') AS database) l
     UNION ALL
     SELECT m.name,
-           'database="' || replace(replace(current_database(), '\', '\\'), '"', '\"') ||
-           '",view="' || replace(replace(format('%I.%I', n.nspname, k.relname), '\', '\\'), '"', '\"') || '"',
+           'database="' || replace(replace(replace(current_database(), '\', '\\'), '"', '\"'), E'\n', '\n') ||
+           '",view="' || replace(replace(replace(format('%I.%I', n.nspname, k.relname), '\', '\\'), '"', '\"'), E'\n', '\n') || '"',
            m.value
       FROM matview.views v
       JOIN pg_catalog.pg_class k ON k.oid = v.view

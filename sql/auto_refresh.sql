@@ -156,6 +156,15 @@ CREATE MATERIALIZED VIEW moved AS SELECT 1 AS one;
 SELECT view, policy FROM matview.views WHERE view = 'moved'::regclass;
 DROP MATERIALIZED VIEW moved;
 
+-- a line of the metrics is a line, whatever is in a name
+CREATE MATERIALIZED VIEW "two
+lines" AS SELECT count(*) FROM base;
+SELECT matview.set_auto_refresh(oid, '1 hour') FROM pg_class WHERE relname LIKE E'two\n%';
+SELECT labels FROM matview.metrics WHERE name = 'matview_view_paused' AND labels LIKE '%two%';
+SELECT matview.dependency_graph(format) FROM unnest('{dot,mermaid}'::text[]) format;
+DROP MATERIALIZED VIEW "two
+lines";
+
 -- whatever is quoted in the session
 SET quote_all_identifiers = on;
 SELECT policy, paused FROM matview.views WHERE policy IS NOT NULL ORDER BY policy COLLATE "C";

@@ -917,7 +917,8 @@ refresh_alone(Oid view)
  * Make a view live, if it is not; if it is, see that its writers know.  The first
  * refresh, which may take long, is before writers are kept out; the second brings
  * what has come meanwhile.  Of a view that is live in the other way they are kept
- * out first, since they wait for the view with the base table locked.
+ * out first, since they wait for the view with the base table locked; and of one
+ * that live views stand on, which the first refresh locks.
  */
 void
 mvr_in_transaction_start(Oid view, char live)
@@ -928,7 +929,7 @@ mvr_in_transaction_start(Oid view, char live)
 
 	if (tracked && tracked->live == live)
 		check_view(tracked);
-	else if (tracked && tracked->live != MVR_LIVE_NOT)
+	else if (tracked && (tracked->live != MVR_LIVE_NOT || mvr_live_get_base(view)->views != NIL))
 		lock_bases(tracked);
 	rel = mvr_view_open(view, ExclusiveLock);
 	tracked = mvr_catalog_lookup_view(view);

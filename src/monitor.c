@@ -143,6 +143,8 @@ put_label(Graph *graph, const char *name, const char *policy)
 			appendStringInfoString(text, graph->is_dot ? "\\\"" : "#quot;");
 		else if (*c == '\\' && graph->is_dot)
 			appendStringInfoString(text, "\\\\");
+		else if (*c == '\n')
+			appendStringInfoString(text, graph->is_dot ? "\\n" : "<br/>");
 		else
 			appendStringInfoChar(text, *c);
 	}

@@ -289,6 +289,12 @@ is_mutable_function(Oid funcid, void *context)
 	bool		reads_settings = is_settings_function(funcid);
 
 	mutable->reads_settings |= reads_settings;
+	/* goes with its session, and takes the view along, which no command tells */
+	if (funcid >= FirstNormalObjectId && isAnyTempNamespace(get_func_namespace(funcid)))
+	{
+		mutable->refused = funcid;
+		return true;
+	}
 	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
 		return funcid >= FirstNormalObjectId && is_mutable_aggregate(funcid, context);
 	mutable->found = funcid;
@@ -418,7 +424,9 @@ mvr_mutable_refuse(Query *query, bool *reads_settings)
 		return "an expression on JSON or XML depends on more than its arguments";
 	if (!OidIsValid(context.refused))
 		return "the query depends on the time or the session";
-	return psprintf("function \"%s\" is not immutable", get_func_name(context.refused));
+	return psprintf(isAnyTempNamespace(get_func_namespace(context.refused)) ?
+					"function \"%s\" is temporary" : "function \"%s\" is not immutable",
+					get_func_name(context.refused));
 }
 
 /* ----------

@@ -52,6 +52,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "matview_refresh.h"
@@ -88,6 +89,7 @@ static bool must_watch = true;	/* the bits have to be set anew */
 static Oid	touched[MAX_TOUCHED];
 static int	ntouched = 0;
 static bool all_touched = false;
+static bool functions_touched = false;
 
 #define foreach_view(var) \
 	for (HASH_SEQ_STATUS var##_scan = start_scan(), *var##_once = &var##_scan; var##_once; var##_once = NULL) \
@@ -454,14 +456,27 @@ note_invalidation(pg_attribute_unused() Datum arg, Oid relid)
 		touched[ntouched++] = relid;
 }
 
-/* Relations whose definitions may have changed */
+/* Syscache callback */
+static void
+note_function(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid,
+			  pg_attribute_unused() uint32 hash)
+{
+	functions_touched = true;
+}
+
+/*
+ * Relations whose definitions may have changed; or functions, which any view that
+ * is not computed anew each time may use.
+ */
 static void
 apply_invalidations(TimestampTz now)
 {
-	if (ntouched == 0 && !all_touched)
+	if (ntouched == 0 && !all_touched && !functions_touched)
 		return;
 	foreach_view(view)
 	{
+		if (functions_touched && view->is_tracked)
+			set_dirty(view, now);
 		for (int i = 0; i < ntouched; i++)
 		{
 			if (touched[i] == view->view)
@@ -478,7 +493,7 @@ apply_invalidations(TimestampTz now)
 		}
 	}
 	ntouched = 0;
-	all_touched = false;
+	all_touched = functions_touched = false;
 }
 
 static void
@@ -762,6 +777,7 @@ create_tables(void)
 	views = hash_create("matview_refresh views", 64, &ctl,
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, note_function, (Datum) 0);
 }
 
 /* Transactions prepared before the server was started, see wake.c (3) */

@@ -133,6 +133,14 @@ for my $command ('INSERT INTO parted VALUES (1, 1)', 'INSERT INTO part_1 VALUES 
 }
 sql('one', 'DROP MATERIALIZED VIEW of_partition', 'DROP TABLE parted');
 
+# A function that tracked views use changes what they show, with no row changed
+sql('one', 'CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT $1 * 2 $$', 'CREATE TABLE used (v int)', 'INSERT INTO used VALUES (1)',
+	map { ("CREATE MATERIALIZED VIEW uses_$_ AS SELECT twice(v) AS v FROM used", "SELECT matview.set_auto_refresh('uses_$_', '" . ($_ eq 'change' ? 'on_change' : '1 second') . "')") } qw(change interval));
+wait_for('one', q(SELECT count(*) = 2 FROM matview.views WHERE view::text LIKE 'uses%' AND next_refresh = 'incremental'), 'tracked');
+sql('one', 'SELECT pg_sleep(1.5)', 'CREATE OR REPLACE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT $1 * 3 $$');
+wait_for('one', "SELECT v = 3 FROM uses_$_", "$_: the function is another one") for qw(change interval);
+sql('one', 'DROP TABLE used CASCADE', 'DROP FUNCTION twice');
+
 # A restore in two steps: policies that come to views that are there already
 $node->command_ok([ 'pg_dump', '-s', '-f', $node->basedir . '/schema.sql', 'one' ], 'dump of the schema');
 for my $how (['-a'], ['-a', '--inserts'])
