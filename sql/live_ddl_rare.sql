@@ -168,6 +168,30 @@ SELECT * FROM wrong() WHERE view <> 'inherited_c';
 INSERT INTO above SELECT max(id) + 1 FROM t;
 SELECT * FROM wrong() WHERE view <> 'inherited_c';
 
+-- A plain view is replaced by one that cannot be maintained, of other tables
+CREATE TABLE before (id int);
+CREATE TABLE after (id int PRIMARY KEY, parent int REFERENCES after ON DELETE CASCADE);
+CREATE UNLOGGED TABLE hidden (id int);
+CREATE VIEW replaced AS SELECT id FROM before;
+CREATE MATERIALIZED VIEW replaced_c AS SELECT id, count(*) FROM replaced GROUP BY id;
+CREATE MATERIALIZED VIEW replaced_s AS SELECT id FROM replaced;
+SELECT matview.set_auto_refresh('replaced_c', 'on_commit'), matview.set_auto_refresh('replaced_s', 'on_statement');
+CREATE OR REPLACE VIEW replaced AS WITH RECURSIVE r AS (SELECT id FROM after WHERE parent IS NULL
+  UNION SELECT a.id FROM after a JOIN r ON a.parent = r.id) SELECT id FROM r WHERE NOT EXISTS (SELECT FROM hidden h WHERE h.id = r.id);
+INSERT INTO after VALUES (1, NULL), (2, 1), (3, 2), (4, 4);
+SELECT * FROM wrong() WHERE view LIKE 'replaced%';
+INSERT INTO hidden VALUES (3);
+SELECT * FROM wrong() WHERE view LIKE 'replaced%';
+DELETE FROM after WHERE id = 2;
+UPDATE after SET parent = NULL WHERE id = 4;
+SELECT * FROM wrong() WHERE view LIKE 'replaced%';
+SELECT count(*) FROM replaced_s;
+CREATE OR REPLACE VIEW replaced AS SELECT id FROM after;
+INSERT INTO after VALUES (5, 1);
+SELECT * FROM wrong() WHERE view LIKE 'replaced%';
+SELECT mode FROM matview.refresh_incremental('replaced_c');
+SELECT count(*) FROM pg_trigger WHERE tgrelid = 'hidden'::regclass AND NOT tgisinternal;
+
 DROP SCHEMA rare, rare_tables, rare_others CASCADE;
 SELECT * FROM leftovers();
 

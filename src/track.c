@@ -23,6 +23,7 @@
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
@@ -607,6 +608,85 @@ hold_logs(const MvrTracked *tracked)
 	}
 }
 
+/* ----------
+ * Live views that cannot be maintained
+ * ----------
+ */
+
+/* Can triggers tell of a table's changes?  What a crash does to it, nobody tells. */
+static bool
+can_watch(Relation base)
+{
+	return mvr_members_refusal(base) == NULL ||
+		base->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
+}
+
+/* All columns of a table, as something that is read */
+static MvrUse *
+make_use(Relation base)
+{
+	MvrUse	   *use = palloc0(sizeof(MvrUse));
+
+	use->base = RelationGetRelid(base);
+	for (int i = 1; i <= RelationGetDescr(base)->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(base), i - 1);
+
+		if (!att->attisdropped && !mvr_compat_is_virtual(att))
+			use->columns = bms_add_member(use->columns, i);
+	}
+	return use;
+}
+
+static bool
+collect_reads(Node *node, List **uses)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, collect_reads, uses, QTW_EXAMINE_RTES_BEFORE);
+	if (IsA(node, RangeTblEntry) && ((RangeTblEntry *) node)->rtekind == RTE_RELATION)
+	{
+		Oid			relid = ((RangeTblEntry *) node)->relid;
+		char		relkind = get_rel_relkind(relid);
+		Relation	base;
+
+		foreach_ptr(MvrUse, use, *uses)
+			if (use->base == relid)
+				return false;
+		if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE &&
+			relkind != RELKIND_MATVIEW)
+			return false;
+		base = table_open(relid, AccessShareLock);
+		if (can_watch(base))
+			*uses = lappend(*uses, make_use(base));
+		table_close(base, NoLock);
+	}
+	if (IsA(node, RangeTblEntry))
+		return false;
+	return expression_tree_walker(node, collect_reads, uses);
+}
+
+/*
+ * A live view whose query cannot be maintained any more, after a plain view was
+ * replaced say, is recomputed by all who write what it reads: see that they are
+ * told of it, also those who write what it did not read before.
+ */
+static void
+watch_reads(Relation view, MvrStage *stage, MvrTracked **tracked, Oid userid)
+{
+	List	   *uses = NIL;
+	bool		is_new = false;
+
+	collect_reads((Node *) stage->query, &uses);
+	foreach_ptr(MvrUse, use, uses)
+		is_new |= !is_source(*tracked, use->base);
+	if (!is_new)
+		return;
+	stage->uses = uses;
+	*tracked = track_view(view, stage, *tracked, userid);
+}
+
 /*
  * See that capture is armed for a view that is tracked, or is to be ("start").
  * Call it before the snapshot is taken.  Sets *tracked, NULL if the view is not
@@ -626,7 +706,10 @@ mvr_track_ensure(Relation view, MvrStage *stage, MvrTracked **tracked, bool star
 	{
 		/* recomputed each time, as long as its policy says so */
 		if (*tracked && (*tracked)->live != MVR_LIVE_NOT)
+		{
+			watch_reads(view, stage, tracked, userid);
 			return stage->reason;
+		}
 		if (*tracked)
 			(void) mvr_track_end(RelationGetRelid(view), false);
 		*tracked = NULL;

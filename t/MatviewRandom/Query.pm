@@ -220,7 +220,9 @@ sub from_clause
 		for my $i ($nested ? 3 .. $n - 1 : 1 .. $n - 1)
 		{
 			my $item = $items[$i];
-			my $on = join_condition($item->{scope}, \@scope);
+			# a condition of an outer join may refer to what is outside the subquery
+			my $far = $o{correlate} && $style eq 'outer' && chance(25);
+			my $on = join_condition($item->{scope}, $far ? [ @scope, @{ $o{correlate} } ] : \@scope);
 			if ($style eq 'comma')
 			{
 				$sql .= ", $item->{sql}";
@@ -228,7 +230,7 @@ sub from_clause
 			}
 			elsif ($style eq 'outer')
 			{
-				$sql .= ' ' . outer_type($on) . "JOIN $item->{sql} ON $on";
+				$sql .= ' ' . ($far ? 'LEFT ' : outer_type($on)) . "JOIN $item->{sql} ON $on";
 			}
 			elsif (chance(10))
 			{
@@ -251,6 +253,22 @@ sub from_clause
 		  : " CROSS JOIN $item->{sql}";
 		push @scope, @{ $item->{scope} };
 		$multiplied = 1;
+		# in a join that does not have what the LATERAL item refers to
+		if ($style eq 'comma' && chance(40))
+		{
+			my $more = from_item(0, simple => 1);
+			my $on = join_condition($more->{scope}, $item->{scope});
+			$sql .= " LEFT JOIN $more->{sql} ON $on";
+			push @scope, @{ $more->{scope} };
+		}
+		elsif ($style eq 'comma' && chance(40))
+		{
+			my $left = from_item(0, simple => 1);
+			my $right = lateral_item(\@scope);
+			my $on = tie_of($right->{scope}, $left->{scope});
+			$sql .= ", ($left->{sql} " . ($on =~ /^[^ ]+ = [^ ]+$/ ? 'FULL ' : 'LEFT ') . "JOIN $right->{sql} ON $on)";
+			push @scope, @{ $left->{scope} }, @{ $right->{scope} };
+		}
 	}
 	push @where, condition(\@scope, 2) if chance($o{simple} ? 70 : 45 + spice_of('predicate'));
 	if (my $outer = $o{correlate})

@@ -243,9 +243,11 @@ sub lateral_item
 	{
 		@out = map { my $t = pick(qw(int int text bool date money2 mood)); { e => typed($t, $from->{scope}, 1), t => $t } } 1 .. 1 + roll(3);
 	}
+	my $other = $how eq 'plain' && chance(40) ? $from_clause->(0, items => 1, correlate => $scope) : undef;
+	$_->{e} = type_cast($_->{t}, $_->{e}) for $other ? @out : ();
 	my $i = 0;
 	my $list = join ', ', map { "$_->{e} AS x" . $i++ } @out;
-	my $tail = '';
+	my $tail = $other ? ' UNION ALL SELECT ' . join(', ', map { type_cast($_->{t}, typed($_->{t}, $other->{scope}, 1)) } @out) . " FROM $other->{sql}" : '';
 	if ($how eq 'top')
 	{
 		my @order = map { $_ . pick('', ' DESC', ' DESC NULLS LAST') } shuffled(1 .. @out);
