@@ -1,5 +1,7 @@
 -- What demo.sh loads: a shop with customers in 200 countries.
 
+BEGIN;
+
 CREATE TABLE users (
     id integer NOT NULL,
     country text NOT NULL,
@@ -34,5 +36,7 @@ SELECT i, 1 + (i - 1) / 3, 1 + (hashint4(i) & 2147483647) % 1000000, 1 + i % 5
 ALTER TABLE orders ADD PRIMARY KEY (id);
 CREATE INDEX orders_user_id ON orders (user_id);
 CREATE INDEX orders_product_id ON orders (product_id);
+
+COMMIT;
 
 VACUUM (ANALYZE) users, products, orders;

@@ -528,7 +528,7 @@ start_reader() {
 		kill -0 "$READER" 2>/dev/null || { cat "$READER_DIR/out" >&2 && die "no reader"; }
 		sleep 0.1
 	done
-	sleep 0.3
+	sleep 0.1
 }
 
 # stop_reader SINCE -- sets LONGEST_WAIT, in ms, of those that ended after SINCE
@@ -536,7 +536,7 @@ start_reader() {
 # A wait counts from the moment the query's turn came, so one that queued
 # behind another that had to wait counts in full.
 stop_reader() {
-	sleep 0.2
+	sleep 0.1
 	# what pgbench's own clock sends when the time is up
 	kill -ALRM "$READER"
 	wait "$READER" || { cat "$READER_DIR/out" >&2 && die "the reader failed"; }
