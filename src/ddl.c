@@ -11,7 +11,8 @@
  * as well, or dropping that would want to drop the extension: they are dropped
  * here, when the view is gone or with the last view that reads them.  Triggers
  * go with their tables.  Who drops a view waits for no writer of what it reads:
- * those who maintain the view wait for him.
+ * those who maintain the view wait for him.  Partitions and others that live views
+ * read can go by CASCADE with anything, so live views are looked at here.
  *
  * REFRESH MATERIALIZED VIEW: without CONCURRENTLY it gives the view a new
  * relfilenode, which the next refresh would notice.  With CONCURRENTLY it
@@ -27,7 +28,8 @@
  * of them, so live views are looked at when such a command ends, and recomputed.
  * Among them is DROP TRIGGER, for one of ours may be dropped.
  *
- * ALTER: a policy has the view's name beside its OID, for pg_dump.
+ * ALTER: a policy has the view's name beside its OID, for pg_dump.  One that has
+ * come with a dump is found by that name, so it is adopted before the name changes.
  */
 #include "postgres.h"
 
