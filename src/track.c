@@ -675,12 +675,19 @@ collect_reads(Node *node, List **uses)
 static void
 watch_reads(Relation view, MvrStage *stage, MvrTracked **tracked, Oid userid)
 {
+	List	   *reads = NIL;
 	List	   *uses = NIL;
 	bool		is_new = false;
 
-	collect_reads((Node *) stage->query, &uses);
-	foreach_ptr(MvrUse, use, uses)
+	collect_reads((Node *) stage->query, &reads);
+	foreach_ptr(MvrUse, use, reads)
+	{
+		/* before 16 a view's query has the view in its range table, to no end */
+		if (use->base == RelationGetRelid(view))
+			continue;
+		uses = lappend(uses, use);
 		is_new |= !is_source(*tracked, use->base);
+	}
 	if (!is_new)
 		return;
 	stage->uses = uses;
