@@ -67,6 +67,52 @@ PREPARE TRANSACTION 'subtransactions';
 COMMIT PREPARED 'subtransactions';
 SELECT * FROM wrong();
 
+-- No room for what waits: neither the end of a transaction nor that of a
+-- subtransaction stumbles over it a second time
+\set SHOW_CONTEXT never
+SET client_min_messages = error;
+SET work_mem = '64kB';
+SET temp_file_limit = '1MB';
+CREATE TABLE wide (id int, v text);
+CREATE MATERIALIZED VIEW of_wide AS SELECT id, v FROM wide;
+SELECT matview.set_auto_refresh('of_wide', 'on_commit');
+\set VERBOSITY sqlstate
+DO $$ BEGIN
+    FOR i IN 1 .. 20000 LOOP
+        INSERT INTO wide VALUES (i, repeat('x', 100));
+    END LOOP;
+END $$;
+\set VERBOSITY default
+DO $$ BEGIN
+    INSERT INTO wide VALUES (1, 'kept');
+    BEGIN
+        FOR i IN 1 .. 20000 LOOP
+            INSERT INTO wide VALUES (i, repeat('x', 100));
+        END LOOP;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE INFO '%', sqlstate;
+    END;
+END $$;
+SELECT count(*) FROM wide;
+SELECT * FROM wrong();
+BEGIN;
+DO $$ BEGIN
+    FOR i IN 1 .. 4 LOOP
+        BEGIN
+            FOR j IN 1 .. 2200 LOOP
+                INSERT INTO wide VALUES (j, repeat('x', 100));
+            END LOOP;
+        EXCEPTION WHEN division_by_zero THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+RESET temp_file_limit;
+COMMIT;
+SELECT count(*) FROM wide;
+SELECT * FROM wrong();
+RESET work_mem;
+
 DROP SCHEMA live_subtransactions CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

@@ -77,11 +77,48 @@ static void keep_rows(MvrPending *pending);
  * ----------
  */
 
+/*
+ * What cannot fail where transactions end, or their levels: an error there would
+ * be one while the last one is dealt with.  It is swallowed.  Returns whether
+ * there was one.
+ */
+static bool
+has_failed(void (*function) (void *), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	uint32		holdoff = InterruptHoldoffCount;
+	uint32		cancel_holdoff = QueryCancelHoldoffCount;
+	volatile bool failed = false;
+
+	PG_TRY();
+	{
+		function(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		InterruptHoldoffCount = holdoff;
+		QueryCancelHoldoffCount = cancel_holdoff;
+		failed = true;
+	}
+	PG_END_TRY();
+	return failed;
+}
+
+/* To close a file writes what its buffer has, for which there may be no room */
+static void
+end_rows(void *rows)
+{
+	tuplestore_end(rows);
+}
+
+/* What cannot be closed now ends with the transaction */
 static void
 free_pending(MvrPending *pending)
 {
 	if (pending->rows)
-		tuplestore_end(pending->rows);
+		(void) has_failed(end_rows, pending->rows);
 	MemoryContextDelete(pending->context);
 }
 
@@ -145,11 +182,27 @@ find_alike(const MvrPending *one)
 	return NULL;
 }
 
-/* Add the rows of one to those of another; the fewer are copied */
+static void
+copy_added(void *pair)
+{
+	MvrPending *to = ((MvrPending **) pair)[0];
+	MvrPending *from = ((MvrPending **) pair)[1];
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(from->desc, &TTSOpsMinimalTuple);
+
+	tuplestore_rescan(from->rows);
+	while (tuplestore_gettupleslot(from->rows, true, false, slot))
+		tuplestore_puttupleslot(to->rows, slot);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Add the rows of one to those of another; the fewer are copied.  If there is no
+ * room for that, a mark takes their place: the subtransaction has been committed.
+ */
 static void
 add_rows(MvrPending *to, MvrPending *from)
 {
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(from->desc, &TTSOpsMinimalTuple);
+	MvrPending *pair[] = {to, from};
 
 	if (to->nrows < from->nrows)
 	{
@@ -158,10 +211,12 @@ add_rows(MvrPending *to, MvrPending *from)
 		to->rows = from->rows;
 		from->rows = rows;
 	}
-	tuplestore_rescan(from->rows);
-	while (tuplestore_gettupleslot(from->rows, true, false, slot))
-		tuplestore_puttupleslot(to->rows, slot);
-	ExecDropSingleTupleTableSlot(slot);
+	if (has_failed(copy_added, pair))
+	{
+		(void) has_failed(end_rows, to->rows);
+		to->rows = NULL;
+		to->base = InvalidOid;
+	}
 	to->nrows += from->nrows;
 	to->ngone += from->ngone;
 	to->needs_net = to->has_several = true;
@@ -346,7 +401,10 @@ lookup_pending(Oid view, Oid base)
 	return NULL;
 }
 
-/* They, and temporary files, outlive the statement, and can be handed on */
+/*
+ * They, and temporary files, outlive the statement, and can be handed on.  The files
+ * end with the transaction: it may not come to close them.
+ */
 static Tuplestorestate *
 make_rows(void)
 {
@@ -355,7 +413,7 @@ make_rows(void)
 	Tuplestorestate *rows;
 
 	CurrentResourceOwner = TopTransactionResourceOwner;
-	rows = tuplestore_begin_heap(false, true, work_mem);
+	rows = tuplestore_begin_heap(false, false, work_mem);
 	CurrentResourceOwner = owner;
 	MemoryContextSwitchTo(old);
 	return rows;
