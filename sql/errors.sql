@@ -64,6 +64,15 @@ SELECT * FROM try_all($$'composite'$$);
 SELECT * FROM try_all($$'parts'$$);
 SELECT * FROM try_all($$'parts_i'$$);
 SELECT * FROM try_all($$'temporary'$$);
+-- PostgreSQL 15 does not create such a view; where there is one, it is refused
+DO $$ BEGIN
+    CREATE MATERIALIZED VIEW pg_temp.temporary_view AS SELECT * FROM t;
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;
+END $$;
+SELECT t.* FROM pg_class c, LATERAL try_all(quote_literal(c.relname)) t
+ WHERE c.relname = 'temporary_view' AND (t.state, t.message) IS DISTINCT FROM ('42809', 'materialized view "temporary_view" is temporary');
+SELECT count(*) FROM matview.views WHERE view::text LIKE '%temporary_view';
 SELECT * FROM try_all($$'foreigner'$$);
 SELECT * FROM try_all($$'pg_class'$$);
 SELECT * FROM try_all($$'pg_toast.pg_toast_1255'$$);
