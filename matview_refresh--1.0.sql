@@ -283,14 +283,14 @@ CREATE EVENT TRIGGER matview_refresh_note_partition ON ddl_command_end
 ALTER EVENT TRIGGER matview_refresh_note_partition ENABLE ALWAYS;
 
 CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
-    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA')
+    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER INDEX', 'ALTER SCHEMA', 'ALTER EXTENSION')
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
 
 -- what has come with a restore or a copy of the database is found by its old name
 CREATE EVENT TRIGGER matview_refresh_adopt_policies ON ddl_command_start
-    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'DROP MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER SCHEMA',
-                 'DROP SCHEMA')
+    WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'DROP MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER INDEX',
+                 'ALTER SCHEMA', 'DROP SCHEMA', 'ALTER EXTENSION')
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_adopt_policies ENABLE ALWAYS;
 
@@ -302,6 +302,7 @@ ALTER EVENT TRIGGER matview_refresh_note_writers ENABLE ALWAYS;
 CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA', 'DROP SCHEMA',
                  'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE', 'DROP TRIGGER', 'CREATE VIEW', 'ALTER VIEW', 'CREATE RULE',
+                 'ALTER MATERIALIZED VIEW',
                  'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE',
                  'ALTER AGGREGATE',
                  'CREATE POLICY', 'ALTER POLICY', 'DROP POLICY', 'ALTER TYPE', 'DROP TYPE',

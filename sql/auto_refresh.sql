@@ -177,6 +177,13 @@ DROP SCHEMA more CASCADE;
 DROP MATERIALIZED VIEW later;
 TABLE policies;
 
+-- ALTER INDEX renames any relation, and an extension takes its views along
+CREATE MATERIALIZED VIEW indexed AS SELECT 1 AS one;
+SELECT matview.set_auto_refresh('indexed', 'on_change');
+ALTER INDEX indexed RENAME TO renamed;
+SELECT view_name, policy FROM matview.policies WHERE view_name ~ 'indexed|renamed';
+DROP MATERIALIZED VIEW renamed;
+
 -- the graph
 CREATE VIEW plain AS SELECT b.id, v2.id AS other FROM base b JOIN "V 2" v2 USING (id);
 CREATE MATERIALIZED VIEW top AS SELECT count(*) AS "n" FROM plain;

@@ -31,6 +31,19 @@ DELETE FROM t WHERE id < 1000;
 SELECT done, missing, extra FROM step('grouped'), matview.check('grouped');
 CALL steps();
 
+-- The same in a domain
+CREATE DOMAIN padded AS bpchar;
+CREATE TABLE u (id int, k padded);
+INSERT INTO u VALUES (1, 'a'), (2, 'b');
+CREATE MATERIALIZED VIEW of_domain AS SELECT k, count(*) FROM u GROUP BY k;
+CREATE MATERIALIZED VIEW of_domain_distinct AS SELECT DISTINCT k FROM u;
+SELECT done, contents FROM step('of_domain');
+SELECT done, contents FROM step('of_domain_distinct');
+INSERT INTO u VALUES (3, 'a  ');
+DELETE FROM u WHERE id = 1;
+SELECT done, contents FROM step('of_domain');
+SELECT done, contents FROM step('of_domain_distinct');
+
 DROP SCHEMA blanks CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

@@ -89,6 +89,20 @@ INSERT INTO t VALUES (60, 1, 60);
 SELECT mode FROM matview.refresh_incremental('diamond');
 SELECT * FROM all_of_them();
 
+-- REFRESH ... CONCURRENTLY writes a source where it is
+CREATE TABLE w (id int PRIMARY KEY, n int);
+INSERT INTO w VALUES (1, 1), (2, 2);
+CREATE MATERIALIZED VIEW source AS SELECT id, n FROM w;
+CREATE UNIQUE INDEX ON source (id);
+CREATE MATERIALIZED VIEW above AS SELECT count(*) AS c, sum(n) AS s FROM source;
+SELECT done, contents FROM step('above');
+INSERT INTO w VALUES (3, 3);
+REFRESH MATERIALIZED VIEW CONCURRENTLY source;
+SELECT done, contents FROM step('above');
+INSERT INTO w VALUES (4, 4);
+SELECT done, contents FROM step('above');
+TABLE above;
+
 -- A source that is given up, and goes
 SELECT matview.untrack('rows');
 INSERT INTO t VALUES (61, 1, 61);

@@ -137,6 +137,31 @@ UPDATE u SET c = lower(c), n = lower(n);
 CALL go();
 CALL steps();
 
+-- A unique index that tells apart what "=" of its column does not
+CREATE TABLE finer (c text COLLATE anycase NOT NULL);
+CREATE UNIQUE INDEX ON finer (c COLLATE "C");
+CREATE TYPE pair AS (a numeric, b int);
+CREATE TABLE finer_rows (p pair NOT NULL);
+CREATE UNIQUE INDEX ON finer_rows (p record_image_ops);
+CREATE TABLE outside (c text COLLATE anycase, p pair);
+INSERT INTO outside VALUES ('a', (1.0, 1)), ('A', (1.00, 1)), ('b', (2, 1));
+CREATE MATERIALIZED VIEW in_finer AS
+  SELECT count(*) FROM outside WHERE EXISTS (SELECT FROM finer WHERE finer.c = outside.c);
+CREATE MATERIALIZED VIEW in_finer_rows AS
+  SELECT count(*) FROM outside WHERE EXISTS (SELECT FROM finer_rows r WHERE r.p = outside.p);
+INSERT INTO finer VALUES ('a');
+INSERT INTO finer_rows VALUES ((1.0, 1));
+SELECT done, contents FROM step('in_finer');
+SELECT done, contents FROM step('in_finer_rows');
+INSERT INTO finer VALUES ('A');
+INSERT INTO finer_rows VALUES ((1.00, 1));
+SELECT done, contents FROM step('in_finer');
+SELECT done, contents FROM step('in_finer_rows');
+DELETE FROM finer WHERE c COLLATE "C" = 'a';
+DELETE FROM finer_rows WHERE (p).a::text = '1.0';
+SELECT done, contents FROM step('in_finer');
+SELECT done, contents FROM step('in_finer_rows');
+
 DROP SCHEMA collations CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

@@ -46,6 +46,12 @@ CREATE MATERIALIZED VIEW constant_elsewhere AS
 CREATE MATERIALIZED VIEW constant_above AS
   SELECT (SELECT max(b) FROM t) AS m, coalesce((SELECT max(b) FROM t), '') AS c, rank() OVER (ORDER BY sum(x)) AS r
     FROM t GROUP BY ROLLUP ((SELECT max(b) FROM t));
+-- An aggregate's direct argument is of the group, so it is NULL where its key is
+CREATE MATERIALIZED VIEW direct_argument AS
+  SELECT a, percentile_disc(a / 10.0) WITHIN GROUP (ORDER BY x) AS p, rank(a) WITHIN GROUP (ORDER BY a) AS r
+    FROM t WHERE a < 10 GROUP BY CUBE (a);
+CREATE MATERIALIZED VIEW direct_constant AS
+  SELECT 0.5::float8 AS k, a, percentile_disc(0.5::float8) WITHIN GROUP (ORDER BY x) AS p FROM t GROUP BY ROLLUP (0.5::float8, a);
 CALL steps();
 
 INSERT INTO t VALUES (30, 1, 'new', 7), (31, 9, NULL, 9), (32, NULL, 'b0', 4);

@@ -58,6 +58,18 @@ SELECT matview.resume('middle');
 INSERT INTO t SELECT g, g % 4, g FROM generate_series(300, 320) g;
 SELECT contents('low'), contents('high'), contents('middle'), contents('top');
 
+-- ALTER MATERIALIZED VIEW renames columns, also of a table
+CREATE TABLE named (id int PRIMARY KEY, a int);
+INSERT INTO named VALUES (1, 1);
+CREATE MATERIALIZED VIEW named_rows AS SELECT id, a FROM named;
+CREATE MATERIALIZED VIEW named_json AS SELECT id, row_to_json(named_rows) AS j FROM named_rows;
+CREATE MATERIALIZED VIEW named_table AS SELECT id, row_to_json(named) AS j FROM named;
+SELECT matview.set_auto_refresh(v, 'on_commit') FROM unnest('{named_rows,named_json,named_table}'::regclass[]) v;
+ALTER MATERIALIZED VIEW named_rows RENAME COLUMN a TO b;
+SELECT contents('named_json'), j FROM named_json;
+ALTER MATERIALIZED VIEW named RENAME COLUMN a TO c;
+SELECT contents('named_table'), j FROM named_table;
+
 DROP SCHEMA live_chains CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

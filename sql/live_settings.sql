@@ -35,6 +35,22 @@ SELECT matview.set_auto_refresh('shown', 'off');
 SET timezone = 'Asia/Tokyo';
 SELECT * FROM step('shown');
 
+-- a writer who wants no more than some rows of a GIN index
+CREATE TABLE item (id int PRIMARY KEY, tag int);
+CREATE TABLE tagged (id int PRIMARY KEY, tags int[]);
+INSERT INTO tagged SELECT g, ARRAY[g % 3] FROM generate_series(1, 6000) g;
+CREATE INDEX ON tagged USING gin (tags);
+ANALYZE tagged;
+CREATE MATERIALIZED VIEW with_tag AS SELECT i.id, t.id AS tagged FROM item i JOIN tagged t ON t.tags @> ARRAY[i.tag];
+SELECT matview.set_auto_refresh('with_tag', 'on_statement');
+SET gin_fuzzy_search_limit = 10;
+SET enable_seqscan = off;
+INSERT INTO item VALUES (1, 1);
+SHOW gin_fuzzy_search_limit;
+RESET gin_fuzzy_search_limit;
+RESET enable_seqscan;
+SELECT count(*), contents('with_tag') FROM with_tag;
+
 DROP SCHEMA live_settings CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

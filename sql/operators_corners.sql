@@ -26,6 +26,39 @@ CREATE MATERIALIZED VIEW limit_lateral AS
     SELECT y FROM b WHERE b.k = c.k ORDER BY y OFFSET (SELECT n FROM size)) l ON true;
 CREATE MATERIALIZED VIEW frame AS
   SELECT id, sum(x) OVER (PARTITION BY k ORDER BY x ROWS (SELECT n FROM size) PRECEDING) FROM a;
+CREATE MATERIALIZED VIEW limit_groups AS
+  SELECT k, count(*) FROM a GROUP BY k ORDER BY k LIMIT (SELECT n FROM size);
+CREATE MATERIALIZED VIEW limit_distinct AS
+  SELECT DISTINCT k FROM a ORDER BY k OFFSET (SELECT n FROM size);
+CREATE MATERIALIZED VIEW limit_union AS
+  SELECT k FROM a UNION SELECT y FROM b ORDER BY 1 LIMIT (SELECT n FROM size);
+CREATE MATERIALIZED VIEW limit_sets AS
+  SELECT id, generate_series(1, x % 3) AS s FROM a ORDER BY id, s LIMIT (SELECT n + 3 FROM size);
+-- An alias like the marks that places get
+CREATE MATERIALIZED VIEW alias AS
+  SELECT "place 1".x, b.id FROM a AS "place 1" JOIN b ON b.id = "place 1".k;
+CREATE MATERIALIZED VIEW alias_query AS
+  SELECT a.id FROM a WHERE EXISTS (SELECT FROM b AS "place 1" JOIN c AS "place 2" USING (k) WHERE "place 1".y = a.x);
+-- The order of a subquery, and windows that see it or do not
+CREATE MATERIALIZED VIEW order_rows AS
+  SELECT row_number() OVER () AS n, id FROM (SELECT * FROM a ORDER BY x DESC) s;
+CREATE MATERIALIZED VIEW order_frame AS
+  SELECT id, sum(x) OVER (ROWS UNBOUNDED PRECEDING) AS s FROM (SELECT * FROM a ORDER BY x DESC) s;
+CREATE MATERIALIZED VIEW order_lag AS
+  SELECT id, lag(x) OVER (PARTITION BY k) AS l FROM (SELECT * FROM a ORDER BY k, x DESC) s;
+CREATE MATERIALIZED VIEW order_unseen AS
+  SELECT id, sum(x) OVER (PARTITION BY k) AS s, rank() OVER () AS r,
+         row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM (SELECT * FROM a ORDER BY x DESC) s;
+-- A frame's offset that looks like a key
+CREATE MATERIALIZED VIEW frame_key AS
+  SELECT k, 1 AS one, sum(sum(x)) OVER (ORDER BY k ROWS 1 PRECEDING) AS s FROM a GROUP BY k, one;
+CREATE MATERIALIZED VIEW frame_key_set AS
+  SELECT unnest(ARRAY[k, 1]) AS u, 2 AS two, sum(sum(x)) OVER (ORDER BY k GROUPS 2 PRECEDING) AS s
+    FROM a GROUP BY u, two, k;
+-- XMLTABLE of what is in a FULL JOIN
+CREATE MATERIALIZED VIEW full_xmltable AS
+  SELECT a.id, b.id AS bid, q.n FROM a FULL JOIN b ON a.id = b.id AND a.k = b.k,
+         XMLTABLE('/r/i' PASSING xmlelement(name r, xmlelement(name i, a.v)) COLUMNS n text PATH '.') q;
 -- Texts that are the same as char(n)
 CREATE MATERIALIZED VIEW cast_scalar AS
   SELECT a.id, (SELECT count(*) FROM b WHERE b.v::bpchar = a.v::bpchar) FROM a;

@@ -101,6 +101,27 @@ RESET extra_float_digits;
 RESET bytea_output;
 RESET quote_all_identifiers;
 
+
+-- of functions of one name, some take settings and some the clock
+CREATE TABLE moments (id int, x xid, ts timestamp, tz timestamptz, ti time, tt timetz);
+INSERT INTO moments VALUES (1, '700', '2024-01-31 12:00', '2024-01-31 12:00+00', '12:00', '12:00+00');
+CREATE MATERIALIZED VIEW age_of_xid AS SELECT id, age(x) FROM moments;
+CREATE MATERIALIZED VIEW age_until_today AS SELECT id, age(ts) AS a, age(tz) AS b FROM moments;
+CREATE MATERIALIZED VIEW zone_of_today AS SELECT id, ti::timetz AS t FROM moments;
+CREATE MATERIALIZED VIEW zone_moved AS SELECT id, tt AT TIME ZONE 'Europe/Berlin' AS t FROM moments;
+CREATE MATERIALIZED VIEW age_between AS SELECT id, age('2024-03-30 00:00+00', tz) AS a, tz::timetz AS t FROM moments;
+CREATE MATERIALIZED VIEW age_without_zone AS SELECT id, age('2024-03-30 00:00', ts) AS a FROM moments;
+CREATE VIEW ages AS
+  SELECT v FROM unnest('{age_of_xid,age_until_today,zone_of_today,zone_moved,age_between,age_without_zone}'::regclass[]) AS v;
+SELECT view, mode FROM ages, matview.refresh_incremental(v);
+INSERT INTO moments SELECT 2, x, ts, tz, ti, tt FROM moments;
+SELECT view, mode FROM ages, matview.refresh_incremental(v);
+SET timezone = 'America/New_York';
+INSERT INTO moments SELECT 3, x, ts, tz, ti, tt FROM moments WHERE id = 1;
+SELECT view, mode FROM ages, matview.refresh_incremental(v);
+SELECT v, c.* FROM ages, matview.check(v) c WHERE v::text !~ 'of_xid|until_today';
+SELECT DISTINCT a, t FROM age_between;
+
 SET client_min_messages = warning;
 DROP SCHEMA settings CASCADE;
 DROP EXTENSION matview_refresh;

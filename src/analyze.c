@@ -46,6 +46,7 @@ is_image_equal(Oid type, int32 typmod, Oid collation)
 	TypeCacheEntry *entry;
 	Oid			proc;
 
+	type = getBaseTypeAndTypmod(type, &typmod);
 	/* a declared scale is every value's scale, and a declared length its length */
 	if (type == NUMERICOID)
 		return typmod >= (int32) VARHDRSZ;

@@ -4,8 +4,9 @@
  *
  * A tracked view can be a source like a base table: what a refresh writes to it
  * goes to its change log, in the same transaction (matview_heap.c).  It has no
- * triggers, since nothing else writes it but commands that give it new files;
- * so its shape is the file it is in.
+ * triggers, since nothing else writes it but commands that give it new files,
+ * and REFRESH MATERIALIZED VIEW CONCURRENTLY, after which an event trigger marks
+ * the log (ddl.c); so its shape is the file it is in.
  *
  * A refresh of a view first refreshes what it stands on, all with one snapshot
  * (refresh.c).

@@ -365,9 +365,15 @@ null_keys_mutator(Node *node, SetContext *context)
 	if (IsA(node, GroupingFunc) &&
 		(int) ((GroupingFunc *) node)->agglevelsup == context->sublevels_up)
 		return make_grouping_value((GroupingFunc *) node, context->members);
-	/* arguments of aggregates are of the input's rows, where no key is NULL */
+	/* arguments of aggregates are of the input's rows, where no key is NULL; direct ones of the group */
 	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
-		return copyObject(node);
+	{
+		Aggref	   *agg = copyObject((Aggref *) node);
+
+		agg->aggdirectargs = (List *)
+			null_keys_mutator((Node *) agg->aggdirectargs, context);
+		return (Node *) agg;
+	}
 	if (is_listed(node, context->kept, context->sublevels_up))
 		return copyObject(node);
 	if (is_listed(node, context->nulled, context->sublevels_up))
@@ -444,9 +450,10 @@ find_key_walker(Node *node, FindContext *context)
 	if (IsA(node, TargetEntry) && context->sublevels_up == 0 &&
 		((TargetEntry *) node)->ressortgroupref == context->ref)
 		return false;
-	if (IsA(node, GroupingFunc) ||
-		(IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up))
+	if (IsA(node, GroupingFunc))
 		return false;
+	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
+		return find_key_walker((Node *) ((Aggref *) node)->aggdirectargs, context);
 	if (is_listed(node, list_make1(context->key), context->sublevels_up))
 		return true;
 	return expression_tree_walker(node, find_key_walker, context);
@@ -727,20 +734,7 @@ mvr_desugar_full_joins(Query *query)
 		query->havingQual = redirect_mutator(query->havingQual, &context);
 		query->jointree = (FromExpr *)
 			redirect_mutator((Node *) query->jointree, &context);
-		foreach_ptr(RangeTblEntry, other, query->rtable)
-		{
-			other->functions = (List *)
-				redirect_mutator((Node *) other->functions, &context);
-			other->values_lists = (List *)
-				redirect_mutator((Node *) other->values_lists, &context);
-			if (other->rtekind == RTE_SUBQUERY && other->lateral)
-			{
-				context.sublevels_up = 1;
-				other->subquery = (Query *)
-					query_tree_mutator(other->subquery, redirect_mutator, &context, 0);
-				context.sublevels_up = 0;
-			}
-		}
+		query->rtable = range_table_mutator(query->rtable, redirect_mutator, &context, 0);
 		subquery = build_full_join(original, copy, context.vars);
 		rte = mvr_tree_make_subquery_rte(subquery, "full_join");
 		for (int rti = bms_next_member(context.inside, -1); rti >= 0;

@@ -812,7 +812,8 @@ mvr_in_transaction_check(Oid relid, bool is_gone)
 
 /*
  * REFRESH MATERIALIZED VIEW has written a view, from a snapshot of its own.  What
- * it did, the live views that stand on this one have not been told.
+ * it did, the views that stand on this one have not been told: with CONCURRENTLY
+ * the view is in the same file, and nothing else shows that it was written.
  */
 void
 mvr_in_transaction_note_refresh(Oid view)
@@ -824,7 +825,7 @@ mvr_in_transaction_note_refresh(Oid view)
 		check_populated(view);
 		mark_live(tracked);
 	}
-	mvr_pending_mark_all(mvr_live_get_base(view));
+	mvr_log_writer_append_mark(mvr_live_get_base(view));
 	maintain_views(false);
 }
 

@@ -26,6 +26,7 @@
 
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "rewrite/rewriteManip.h"
 
 #include "matview_refresh.h"
 
@@ -150,6 +151,8 @@ raise_limit(Query *query)
 	outer->limitCount = query->limitCount;
 	outer->limitOffset = query->limitOffset;
 	outer->limitOption = query->limitOption;
+	outer->hasSubLinks = checkExprHasSubLink((Node *) list_make2(query->limitCount,
+																 query->limitOffset));
 	outer->sortClause = copyObject(query->sortClause);
 	query->limitCount = query->limitOffset = NULL;
 	query->limitOption = LIMIT_OPTION_COUNT;
@@ -356,8 +359,6 @@ raise_expressions(Query *query, SplitPlace place)
 	outer->targetList = copyObject(query->targetList);
 	keep_needed_targets(outer);
 	outer->targetList = (List *) split_mutator((Node *) outer->targetList, &context);
-	outer->windowClause = (List *)
-		split_mutator((Node *) outer->windowClause, &context);
 	outer->hasTargetSRFs = expression_returns_set((Node *) outer->targetList);
 	inner->hasTargetSRFs = expression_returns_set((Node *) inner->targetList);
 	/* groups are known by their clause: without it, by this */
@@ -388,7 +389,6 @@ lower_keys(Query *query)
 	query->jointree = makeFromExpr(NIL, NULL);
 	query->targetList = (List *) split_mutator((Node *) query->targetList, &context);
 	query->havingQual = split_mutator(query->havingQual, &context);
-	query->windowClause = (List *) split_mutator((Node *) query->windowClause, &context);
 	query->hasTargetSRFs = false;
 	inner->hasTargetSRFs = true;
 	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "layer"));

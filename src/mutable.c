@@ -53,7 +53,7 @@
 
 /* Stable functions of PostgreSQL that depend on settings only, in order */
 static const char *const settings_functions[] = {
-	"age", "anytextcat", "array_out", "array_to_json", "array_to_string",
+	"anytextcat", "array_out", "array_to_json", "array_to_string",
 	"cash_out", "concat", "concat_ws", "date", "date_eq_timestamptz",
 	"date_ge_timestamptz", "date_gt_timestamptz", "date_le_timestamptz",
 	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part",
@@ -82,6 +82,11 @@ static const char *const immutable_functions[] = {
 	"lseg_out", "path_out", "point_out", "poly_out", "quote_ident", "timezone"
 };
 
+/* The same of those with an argument of type timestamptz, for other types have no zone */
+static const char *const zone_functions[] = {
+	"age", "date_add", "date_subtract", "date_trunc", "generate_series"
+};
+
 /* The settings that all of them read */
 static const char *const settings[] = {
 	"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle",
@@ -104,23 +109,50 @@ compare_names(const void *a, const void *b)
 	return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
 
+static bool
+is_listed(const char *name, const char *const *names, int n)
+{
+	return bsearch(&name, names, n, sizeof(char *), compare_names) != NULL;
+}
+
+/* To give a time of day a zone, or another one, takes the date: that of today */
+static bool
+asks_for_today(Oid rettype, const Oid *argtypes, int nargs)
+{
+	return rettype == TIMETZOID && argtypes[nargs - 1] != TIMESTAMPTZOID;
+}
+
+static bool
+has_type(Oid type, const Oid *argtypes, int nargs)
+{
+	for (int i = 0; i < nargs; i++)
+		if (argtypes[i] == type)
+			return true;
+	return false;
+}
+
 /* Only functions that initdb has made, not others of the same name */
 static bool
 is_settings_function(Oid funcid)
 {
 	char		kind = func_volatile(funcid);
 	const char *name;
+	Oid			rettype;
+	Oid		   *argtypes;
+	int			nargs;
 
 	if (funcid >= FirstUnpinnedObjectId || kind == PROVOLATILE_VOLATILE)
 		return false;
 	name = get_func_name(funcid);
 	if (name == NULL)
 		return false;
+	rettype = get_func_signature(funcid, &argtypes, &nargs);
 	if (kind == PROVOLATILE_IMMUTABLE)
-		return bsearch(&name, immutable_functions, lengthof(immutable_functions),
-					   sizeof(char *), compare_names) != NULL;
-	return bsearch(&name, settings_functions, lengthof(settings_functions),
-				   sizeof(char *), compare_names) != NULL;
+		return is_listed(name, immutable_functions, lengthof(immutable_functions)) ||
+			(is_listed(name, zone_functions, lengthof(zone_functions)) &&
+			 has_type(TIMESTAMPTZOID, argtypes, nargs));
+	return is_listed(name, settings_functions, lengthof(settings_functions)) &&
+		!asks_for_today(rettype, argtypes, nargs);
 }
 
 static bool is_plain_type(Oid type);

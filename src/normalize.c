@@ -816,10 +816,43 @@ normalize_level(Query *query, Role role, Context *context)
 	return query;
 }
 
+/* Does the result of an aggregate without ORDER BY depend on the order of rows? */
+static bool
+is_ordered_aggregate(Oid aggfnoid)
+{
+	const char *name = get_func_name(aggfnoid);
+
+	return aggfnoid >= FirstUnpinnedObjectId || name == NULL ||
+		strncmp(name, "array_agg", 9) == 0 || strncmp(name, "string_agg", 10) == 0 ||
+		strncmp(name, "json", 4) == 0 || strncmp(name, "xmlagg", 6) == 0 ||
+		strcmp(name, "any_value") == 0;
+}
+
+/* Without ORDER BY all rows are peers: then ranks and frames by RANGE have no order */
+static bool
+is_ordered_window(WindowFunc *func, Query *query)
+{
+	const char *name = get_func_name(func->winfnoid);
+	int			frame = 0;
+
+	foreach_ptr(WindowClause, window, query->windowClause)
+	{
+		if (window->winref == func->winref && window->orderClause)
+			return false;
+		if (window->winref == func->winref)
+			frame = window->frameOptions;
+	}
+	if (func->winagg)
+		return (frame & FRAMEOPTION_ROWS) || is_ordered_aggregate(func->winfnoid);
+	return func->winfnoid >= FirstUnpinnedObjectId || name == NULL ||
+		(strcmp(name, "rank") != 0 && strcmp(name, "dense_rank") != 0 &&
+		 strcmp(name, "percent_rank") != 0 && strcmp(name, "cume_dist") != 0);
+}
+
 /*
  * Does something depend on the order in which rows come?  SQL does not say that
  * a subquery's ORDER BY counts outside of it, but it does as long as nothing
- * comes between; here something does.
+ * comes between; here something does.  "context" is the query that is walked.
  */
 static bool
 order_walker(Node *node, void *context)
@@ -829,16 +862,12 @@ order_walker(Node *node, void *context)
 	if (IsA(node, Aggref))
 	{
 		Aggref	   *agg = (Aggref *) node;
-		const char *name = get_func_name(agg->aggfnoid);
 
 		if (agg->aggorder == NIL && agg->aggdistinct == NIL &&
-			(agg->aggfnoid >= FirstUnpinnedObjectId || name == NULL ||
-			 strncmp(name, "array_agg", 9) == 0 || strncmp(name, "string_agg", 10) == 0 ||
-			 strncmp(name, "json", 4) == 0 || strncmp(name, "xmlagg", 6) == 0 ||
-			 strcmp(name, "any_value") == 0))
+			is_ordered_aggregate(agg->aggfnoid))
 			return true;
 	}
-	if (IsA(node, WindowClause) && ((WindowClause *) node)->orderClause == NIL)
+	if (IsA(node, WindowFunc) && is_ordered_window((WindowFunc *) node, context))
 		return true;
 	if (IsA(node, SubLink) && ((SubLink *) node)->subLinkType == ARRAY_SUBLINK &&
 		castNode(Query, ((SubLink *) node)->subselect)->sortClause == NIL)
@@ -850,9 +879,29 @@ order_walker(Node *node, void *context)
 		if ((query->limitCount || query->limitOffset || query->hasDistinctOn) &&
 			query->sortClause == NIL)
 			return true;
-		return query_tree_walker(query, order_walker, context, 0);
+		return query_tree_walker(query, order_walker, query, 0);
 	}
 	return expression_tree_walker(node, order_walker, context);
+}
+
+/*
+ * The delta rule marks places by aliases, which nobody reads after the parser:
+ * clear those of the user.
+ */
+static bool
+clear_aliases(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		((RangeTblEntry *) node)->alias = NULL;
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, clear_aliases, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, clear_aliases, context);
 }
 
 /*
@@ -864,6 +913,7 @@ mvr_normalize_query(Query *query, char **reason)
 {
 	Context		context = {NIL, false, NULL};
 
+	clear_aliases((Node *) query, NULL);
 	query = normalize_level(query, ROLE_VIEW, &context);
 	context.stages = lappend(context.stages, query);
 	if (context.has_lost_order && order_walker((Node *) context.stages, NULL))

@@ -590,18 +590,19 @@ mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
 /*
  * A view without a frontier keeps its logs as they are until it has one.  They
  * are looked at again behind the lock: that they are written to need not be so
- * any more.
+ * any more.  A live view reads none, and those who maintain it lock it in an
+ * order that no log has a place in.
  */
 static void
 hold_logs(const MvrTracked *tracked)
 {
+	if (tracked->live != MVR_LIVE_NOT)
+		return;
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
 		Relation	base;
 
 		LockRelationOid(source->log, ShareUpdateExclusiveLock);
-		if (tracked->live != MVR_LIVE_NOT)
-			continue;
 		base = table_open(source->base, NoLock);
 		mvr_change_log_ensure(base, source->columns, true);
 		table_close(base, NoLock);

@@ -102,6 +102,17 @@ collect_uses(MvrStage *view, Query *query, Node *more, bool is_linear)
 	collect_link_uses(more, view);
 }
 
+/* Are two values of a column that its "=" calls equal the same to an index, too? */
+static bool
+is_no_finer(Relation index, int i, Form_pg_attribute att)
+{
+	Oid			eqop = lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr;
+
+	return OidIsValid(eqop) && op_in_opfamily(eqop, index->rd_opfamily[i]) &&
+		(att->attcollation == index->rd_indcollation[i] || !OidIsValid(att->attcollation) ||
+		 get_collation_isdeterministic(att->attcollation));
+}
+
 /* Do the key columns of an index tell the rows of its table apart? */
 static Bitmapset *
 list_identity_columns(Relation index, Relation base)
@@ -122,7 +133,7 @@ list_identity_columns(Relation index, Relation base)
 		att = TupleDescAttr(RelationGetDescr(base), attno - 1);
 		if (!mvr_compat_is_not_null(RelationGetDescr(base), attno) ||
 			mvr_compat_is_virtual(att) ||
-			!OidIsValid(lookup_type_cache(att->atttypid, TYPECACHE_EQ_OPR)->eq_opr))
+			!is_no_finer(index, i, att))
 			return NULL;
 		columns = bms_add_member(columns, attno);
 	}

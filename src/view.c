@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/gin.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xact.h"
@@ -139,9 +140,17 @@ mvr_view_open(Oid view, LOCKMODE lockmode)
 	return rel;
 }
 
+static void
+set_for_now(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
 /*
  * Become the view's owner in a security-restricted operation, with a
- * search_path that names nobody's schema.  Returns the GUC nesting level.
+ * search_path that names nobody's schema, and GIN indexes that give all rows,
+ * whatever whoever writes a base table has set.  Returns the GUC nesting level.
  */
 int
 mvr_view_become_owner(Relation view, Oid *save_userid, int *save_context)
@@ -152,8 +161,9 @@ mvr_view_become_owner(Relation view, Oid *save_userid, int *save_context)
 	SetUserIdAndSecContext(view->rd_rel->relowner,
 						   *save_context | SECURITY_RESTRICTED_OPERATION);
 	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_for_now("search_path", "pg_catalog, pg_temp");
+	if (GinFuzzySearchLimit != 0)
+		set_for_now("gin_fuzzy_search_limit", "0");
 	return level;
 }
 
