@@ -95,6 +95,7 @@ INSERT INTO w VALUES (1, 1), (2, 2);
 CREATE MATERIALIZED VIEW source AS SELECT id, n FROM w;
 CREATE UNIQUE INDEX ON source (id);
 CREATE MATERIALIZED VIEW above AS SELECT count(*) AS c, sum(n) AS s FROM source;
+SELECT done, contents FROM step('source');
 SELECT done, contents FROM step('above');
 INSERT INTO w VALUES (3, 3);
 REFRESH MATERIALIZED VIEW CONCURRENTLY source;
