@@ -143,6 +143,17 @@ INSERT INTO t VALUES (4, 4, 4);
 SELECT * FROM step('z_above');
 SELECT reason FROM matview.history WHERE view = 'z_above'::regclass ORDER BY started;
 
+-- A table with as many columns as can be, and so none to spare for its log
+SELECT 'CREATE TABLE widest (' || string_agg('c' || i || ' int2', ', ') || ')' AS command FROM generate_series(1, 1600) i \gset
+\set ECHO none
+:command;
+\set ECHO all
+CREATE MATERIALIZED VIEW z_widest AS SELECT count(widest) AS n FROM widest;
+SELECT * FROM step('z_widest');
+INSERT INTO widest VALUES (1);
+SELECT * FROM step('z_widest');
+SELECT reason FROM matview.history WHERE view = 'z_widest'::regclass ORDER BY started;
+
 DROP SCHEMA fallback CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

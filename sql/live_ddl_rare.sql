@@ -192,6 +192,46 @@ SELECT * FROM wrong() WHERE view LIKE 'replaced%';
 SELECT mode FROM matview.refresh_incremental('replaced_c');
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'hidden'::regclass AND NOT tgisinternal;
 
+-- A view that cannot be maintained any more, and then a column changes that it could
+CREATE TABLE retyped (id int PRIMARY KEY, d int, n int);
+INSERT INTO retyped VALUES (1, 1, 1), (2, 2, 2);
+CREATE MATERIALIZED VIEW of_retyped_s AS SELECT r::text AS r FROM retyped r;
+CREATE MATERIALIZED VIEW of_retyped_c AS SELECT r::text AS r FROM retyped r;
+SELECT matview.set_auto_refresh('of_retyped_s', 'on_statement'), matview.set_auto_refresh('of_retyped_c', 'on_commit');
+ALTER TABLE retyped ENABLE ROW LEVEL SECURITY;
+UPDATE retyped SET d = 6 WHERE id = 1;
+SELECT * FROM wrong() WHERE view LIKE 'of_retyped%';
+ALTER TABLE retyped ALTER COLUMN n TYPE text;
+UPDATE retyped SET d = 7 WHERE id = 1;
+SELECT * FROM wrong() WHERE view LIKE 'of_retyped%';
+ALTER TABLE retyped DROP COLUMN n;
+INSERT INTO retyped VALUES (3, 3);
+DELETE FROM retyped WHERE id = 2;
+SELECT * FROM wrong() WHERE view LIKE 'of_retyped%';
+ALTER TABLE retyped DISABLE ROW LEVEL SECURITY;
+UPDATE retyped SET d = 8 WHERE id = 1;
+SELECT * FROM wrong() WHERE view LIKE 'of_retyped%';
+
+-- What a session keeps of views and tables goes when they are dropped
+CREATE PROCEDURE come_and_go() LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..12 LOOP
+        CREATE TABLE passing (id int, g int);
+        CREATE MATERIALIZED VIEW of_passing AS SELECT g, count(*) FROM passing GROUP BY g;
+        PERFORM matview.set_auto_refresh('of_passing', 'on_commit');
+        COMMIT;
+        INSERT INTO passing VALUES (i, 1);
+        COMMIT;
+        DROP TABLE passing CASCADE;
+        COMMIT;
+    END LOOP;
+END $$;
+CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$
+  SELECT count(*) FROM pg_backend_memory_contexts WHERE name IN ('matview_refresh live view', 'matview_refresh base table') $$;
+SELECT kept() AS before \gset
+CALL come_and_go();
+SELECT kept() - :before < 6 AS "few are kept";
+
 DROP SCHEMA rare, rare_tables, rare_others CASCADE;
 SELECT * FROM leftovers();
 

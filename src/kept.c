@@ -74,6 +74,24 @@ create_kept(void)
 		CacheRegisterSyscacheCallback(caches[i], invalidate_all, (Datum) 0);
 }
 
+/* Forget views that have been dropped, of which there may be more and more */
+static void
+forget_dropped(void)
+{
+	HASH_SEQ_STATUS status;
+	MvrKept	   *kept;
+
+	hash_seq_init(&status, kept_views);
+	while ((kept = hash_seq_search(&status)) != NULL)
+	{
+		if (kept->is_valid || kept->context == NULL ||
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(kept->view)))
+			continue;
+		MemoryContextDelete(kept->context);
+		hash_search(kept_views, &kept->view, HASH_REMOVE, NULL);
+	}
+}
+
 /* The entry of a view; it may not be valid, and have nothing but the OID */
 MvrKept *
 mvr_kept_lookup(Oid view)
@@ -211,9 +229,12 @@ mvr_kept_get(Relation view)
 	for (int tries = 0; !kept->is_valid && tries < 10; tries++)
 	{
 		if (kept->context == NULL)
+		{
+			forget_dropped();
 			kept->context = AllocSetContextCreate(CacheMemoryContext,
 												  "matview_refresh live view",
 												  ALLOCSET_DEFAULT_SIZES);
+		}
 		MemoryContextReset(kept->context);
 		kept->stage = NULL;
 		kept->tracked = NULL;

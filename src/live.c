@@ -25,6 +25,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "matview_refresh.h"
 
@@ -64,7 +65,10 @@ create_bases(void)
 	CacheRegisterRelcacheCallback(invalidate_bases, (Datum) 0);
 }
 
-/* One of the views; NULL if it does not read the base table (any more) */
+/*
+ * One of the views; NULL if it does not read the base table (any more).  One that
+ * cannot be maintained any more may want columns that are not there any more.
+ */
 static MvrLiveView *
 build_view(const MvrTracked *tracked, Relation base, Relation log)
 {
@@ -80,9 +84,10 @@ build_view(const MvrTracked *tracked, Relation base, Relation log)
 			continue;
 		live->desc = mvr_delta_build_desc(base, source->columns);
 		live->map = mvr_change_log_build_map(log, base, source->columns);
+		live->is_lost = (live->map == NULL);
 		live->is_narrower = RelationGetDescr(log)->natts - MVR_LOG_FIXED >
 			bms_num_members(source->columns);
-		is_found = (live->map != NULL);
+		is_found = true;
 	}
 	return is_found ? live : NULL;
 }
@@ -118,6 +123,24 @@ fill_base(MvrBase *entry)
 	relation_close(base, AccessShareLock);
 }
 
+/* Forget base tables that have been dropped, of which there may be more and more */
+static void
+forget_dropped(void)
+{
+	HASH_SEQ_STATUS status;
+	MvrBase    *entry;
+
+	hash_seq_init(&status, bases);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (entry->is_valid || entry->context == NULL ||
+			SearchSysCacheExists1(RELOID, ObjectIdGetDatum(entry->base)))
+			continue;
+		MemoryContextDelete(entry->context);
+		hash_search(bases, &entry->base, HASH_REMOVE, NULL);
+	}
+}
+
 /*
  * What is known of a base table, on which the caller has a lock.  It stays as it
  * is until the next call.
@@ -139,9 +162,12 @@ mvr_live_get_base(Oid base)
 		entry->context = NULL;
 	entry->is_valid = false;
 	if (entry->context == NULL)
+	{
+		forget_dropped();
 		entry->context = AllocSetContextCreate(CacheMemoryContext,
 											   "matview_refresh base table",
 											   ALLOCSET_SMALL_SIZES);
+	}
 	MemoryContextReset(entry->context);
 	entry->views = NIL;
 	entry->settings = NIL;

@@ -246,6 +246,8 @@ extern uint64 mvr_wake_hash(Oid relid);
  * ----------
  */
 extern Oid	mvr_view_get_argument(FunctionCallInfo fcinfo);
+extern const char *mvr_view_get_command(FunctionCallInfo fcinfo);
+extern void mvr_view_check(Oid view);
 extern Relation mvr_view_open(Oid view, LOCKMODE lockmode);
 extern Oid	mvr_view_get_file(Oid view);
 extern void mvr_view_check_may_write(const char *command);
@@ -499,6 +501,7 @@ typedef struct MvrLiveView
 	TupleDesc	desc;			/* of its delta of this base table */
 	AttrNumber *map;			/* per column, the column of the log */
 	bool		is_narrower;	/* the log has columns that it does not need */
+	bool		is_lost;		/* columns that it needs have gone: no rows for it */
 } MvrLiveView;
 
 /* What a session keeps about a base table, or about a view */
@@ -1441,7 +1444,7 @@ typedef struct MvrPolicy
 	TimestampTz since;			/* when it was set */
 } MvrPolicy;
 
-extern void mvr_policy_set(Oid view, const char *text);
+extern void mvr_policy_set(Oid view, const char *text, const char *command);
 extern List *mvr_policy_list(void);
 extern bool mvr_policy_adopt(bool also_unfilled);
 extern void mvr_policy_follow_refresh(Oid view);

@@ -61,6 +61,9 @@ mvr_members_refusal(Relation base)
 	const char *reason;
 	ListCell   *lc;
 
+	/* its log has some of its own */
+	if (RelationGetNumberOfAttributes(base) > MaxHeapAttributeNumber - MVR_LOG_FIXED)
+		return psprintf("\"%s\" has too many columns", RelationGetRelationName(base));
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
 		return mvr_chain_refusal(base);
 	reason = mvr_members_refusal_of(base);

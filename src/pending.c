@@ -488,6 +488,11 @@ mvr_pending_begin_put(const MvrBase *base, const MvrStatement *statement)
 	{
 		MvrPending *pending = lookup_pending(live->view, base->base);
 
+		if (live->is_lost)
+		{
+			mvr_pending_mark(live->view, live->live, live->bases);
+			continue;
+		}
 		if (statement && can_stay(live, base->base))
 		{
 			leave_rows(live, base->base, statement);

@@ -746,15 +746,15 @@ forget_runs(Oid view, const MvrPolicy *policy)
 		delete_run(view);
 }
 
-/* Set the policy of a view: that of SQL and of DDL */
+/* Set the policy of a view: that of SQL and of DDL, which "command" names */
 void
-mvr_policy_set(Oid view, const char *text)
+mvr_policy_set(Oid view, const char *text, const char *command)
 {
 	MvrPolicy	policy = {0};
 	Row			row;
 
 	parse_policy(text, &policy);
-	prepare_to_change(view, "matview.set_auto_refresh()");
+	prepare_to_change(view, command);
 	warn_if_nobody_does_it(&policy);
 	forget_runs(view, &policy);
 	if (!lookup_row(view, &row) || strcmp(row.text, policy.text) != 0)
@@ -769,13 +769,13 @@ mvr_policy_set(Oid view, const char *text)
 }
 
 static void
-set_paused(FunctionCallInfo fcinfo, const char *command, bool paused)
+set_paused(FunctionCallInfo fcinfo, bool paused)
 {
 	Oid			view = mvr_view_get_argument(fcinfo);
 	MvrPolicy	policy = {0};
 	Row			row;
 
-	prepare_to_change(view, command);
+	prepare_to_change(view, mvr_view_get_command(fcinfo));
 	if (!lookup_row(view, &row))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -914,7 +914,7 @@ mvr_set_auto_refresh(PG_FUNCTION_ARGS)
 				errmsg("refresh policy must not be null"),
 				errdetail("The argument \"policy\" is NULL."),
 				errhint("Use 'off' to end automatic refreshes."));
-	mvr_policy_set(view, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	mvr_policy_set(view, text_to_cstring(PG_GETARG_TEXT_PP(1)), mvr_view_get_command(fcinfo));
 	PG_RETURN_VOID();
 }
 
@@ -930,7 +930,7 @@ mvr_schedule_auto_refresh(PG_FUNCTION_ARGS)
 				errmsg("refresh interval must not be null"),
 				errdetail("The argument \"every\" is NULL."),
 				errhint("Use matview.set_auto_refresh(view, 'off') to end automatic refreshes."));
-	mvr_policy_set(view, format_every(PG_GETARG_INTERVAL_P(1)));
+	mvr_policy_set(view, format_every(PG_GETARG_INTERVAL_P(1)), mvr_view_get_command(fcinfo));
 	PG_RETURN_VOID();
 }
 
@@ -938,7 +938,7 @@ mvr_schedule_auto_refresh(PG_FUNCTION_ARGS)
 Datum
 mvr_pause(PG_FUNCTION_ARGS)
 {
-	set_paused(fcinfo, "matview.pause()", true);
+	set_paused(fcinfo, true);
 	PG_RETURN_VOID();
 }
 
@@ -946,7 +946,7 @@ mvr_pause(PG_FUNCTION_ARGS)
 Datum
 mvr_resume(PG_FUNCTION_ARGS)
 {
-	set_paused(fcinfo, "matview.resume()", false);
+	set_paused(fcinfo, false);
 	PG_RETURN_VOID();
 }
 

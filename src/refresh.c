@@ -23,7 +23,7 @@
  * has not given it yet (pending.c): that is what a refresh applies.
  *
  * Locks: ExclusiveLock on the view (AccessExclusiveLock for refresh_full),
- * AccessShareLock on its base tables, and ShareUpdateExclusiveLock on the
+ * AccessShareLock on its base tables (before that, if the view is live), and ShareUpdateExclusiveLock on the
  * change logs if the view has no frontier, so that nobody trims what it does
  * not know to be wanted.  All are kept until the end of the transaction.
  * Arming takes ShareRowExclusiveLock on base tables that are not captured yet.
@@ -703,6 +703,9 @@ run_strategy(Refresh *refresh)
 
 	if (!is_populated && refresh->reason == NULL)
 		refresh->reason = "the view was not populated";
+	/* the policy that a restore has brought waits for this */
+	if (!is_populated)
+		mvr_wake_note_policies();
 	switch (refresh->requested)
 	{
 		case REFRESH_FULL:
@@ -822,6 +825,33 @@ compare_by_oid(const ListCell *a, const ListCell *b)
 }
 
 /*
+ * Somebody may have locked a base table of a live view as a whole, by TRUNCATE
+ * say, and want the view next, to maintain it.  So what live views read is locked
+ * before they are, in the order in which those who maintain them lock it.
+ */
+static void
+lock_live_sources(List *refreshes)
+{
+	List	   *tables = NIL;
+	ListCell   *lc;
+
+	foreach_ptr(Refresh, refresh, refreshes)
+	{
+		MvrTracked *tracked = mvr_catalog_lookup_view(refresh->view_oid);
+
+		if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
+			continue;
+		mvr_view_check(refresh->view_oid);
+		foreach_ptr(MvrSource, source, tracked->sources)
+			if (get_rel_relkind(source->base) != RELKIND_MATVIEW)
+				tables = list_append_unique_oid(tables, source->base);
+	}
+	list_sort(tables, list_oid_cmp);
+	foreach(lc, tables)
+		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+}
+
+/*
  * Lock the views to refresh.  In the order of their OIDs, so that two chains
  * that share views cannot deadlock.
  */
@@ -911,14 +941,15 @@ run_refreshes(List *refreshes, bool is_latest)
  * sees what those before it have written.
  */
 static void
-run_refresh(Refresh *refresh, bool with_sources)
+run_refresh(Refresh *refresh, bool with_sources, const char *command)
 {
 	List	   *refreshes;
 
-	mvr_view_check_may_write("matview.refresh()");
+	mvr_view_check_may_write(command);
 	refresh->started = GetCurrentTimestamp();
 	refreshes = list_refreshes(refresh, with_sources);
 	mvr_progress_begin(refresh->view_oid);
+	lock_live_sources(refreshes);
 	open_views(refreshes);
 	run_refreshes(refreshes, false);
 }
@@ -934,7 +965,7 @@ mvr_refresh_auto(Oid view, bool in_place)
 {
 	Refresh		refresh = {.requested = REFRESH_AUTO, .view_oid = view, .in_place = in_place};
 
-	run_refresh(&refresh, false);
+	run_refresh(&refresh, false, "REFRESH MATERIALIZED VIEW");
 	mvr_pending_apply();
 	return refresh.mode;
 }
@@ -945,7 +976,7 @@ mvr_refresh_incremental_view(Oid view)
 {
 	Refresh		refresh = {.requested = REFRESH_INCREMENTAL, .view_oid = view};
 
-	run_refresh(&refresh, true);
+	run_refresh(&refresh, true, "matview.refresh()");
 }
 
 /*
@@ -994,7 +1025,7 @@ refresh_by_mode(FunctionCallInfo fcinfo, RefreshMode mode, bool with_sources)
 	Refresh		refresh = {.requested = mode};
 
 	refresh.view_oid = mvr_view_get_argument(fcinfo);
-	run_refresh(&refresh, with_sources);
+	run_refresh(&refresh, with_sources, mvr_view_get_command(fcinfo));
 	mvr_pending_apply();
 	return build_result(fcinfo, refresh.view_oid, &refresh);
 }

@@ -76,6 +76,7 @@ typedef struct View
 	TimestampTz due;			/* DT_NOEND: not before something happens */
 	int			nreads;
 	Oid		   *reads;			/* all relations below the query, sorted */
+	bool		calls_functions;	/* users' own */
 	MvrWorker  *worker;			/* that refreshes it now, or NULL */
 	int			generation;		/* of that worker's slot */
 } View;
@@ -222,7 +223,8 @@ reads(const View *view, Oid relid)
 /*
  * All relations that a query reads: through plain views, with children, and for
  * partitions with those above, through which they are written.  Not through
- * materialized views, which have contents of their own.
+ * materialized views, which have contents of their own.  And (true) the functions,
+ * operators and types in it that are not PostgreSQL's own.
  */
 static const char *const reads_query =
 	"WITH RECURSIVE reads(relid, relkind, is_top) AS ("
@@ -235,9 +237,15 @@ static const char *const reads_query =
 	"   WHERE w.ev_class = r.relid AND (r.relkind = 'v' OR r.is_top)"
 	"  UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.relid"
 	" ) s JOIN pg_catalog.pg_class c ON c.oid = s.refobjid WHERE c.oid <> $1)"
-	" SELECT relid FROM reads WHERE NOT is_top"
-	" UNION SELECT a.relid::pg_catalog.oid FROM reads r,"
-	" LATERAL pg_catalog.pg_partition_ancestors(r.relid) a WHERE NOT r.is_top";
+	" SELECT relid, false FROM reads WHERE NOT is_top"
+	" UNION SELECT a.relid::pg_catalog.oid, false FROM reads r,"
+	" LATERAL pg_catalog.pg_partition_ancestors(r.relid) a WHERE NOT r.is_top"
+	" UNION SELECT d.refobjid, true FROM reads r"
+	"   JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.relid AND (r.relkind = 'v' OR r.is_top)"
+	"   JOIN pg_catalog.pg_depend d"
+	"   ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = w.oid"
+	"   AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass,"
+	"   'pg_catalog.pg_operator'::pg_catalog.regclass, 'pg_catalog.pg_type'::pg_catalog.regclass)";
 
 static void
 load_reads(View *view)
@@ -257,14 +265,19 @@ load_reads(View *view)
 		elog(ERROR, "could not list what a view reads");
 	if (view->reads)
 		pfree(view->reads);
-	view->nreads = SPI_processed;
-	view->reads = MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * Max(view->nreads, 1));
-	for (int i = 0; i < view->nreads; i++)
+	view->nreads = 0;
+	view->calls_functions = false;
+	view->reads = MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * Max(SPI_processed, 1));
+	for (uint64 i = 0; i < SPI_processed; i++)
 	{
+		HeapTuple	row = SPI_tuptable->vals[i];
 		bool		isnull;
 
-		view->reads[i] = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														SPI_tuptable->tupdesc, 1, &isnull));
+		if (DatumGetBool(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull)))
+			view->calls_functions = true;
+		else
+			view->reads[view->nreads++] =
+				DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
 	}
 	SPI_finish();
 	qsort(view->reads, view->nreads, sizeof(Oid), compare_oids);
@@ -465,8 +478,8 @@ note_function(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid
 }
 
 /*
- * Relations whose definitions may have changed; or functions, which any view that
- * is not computed anew each time may use.
+ * Relations whose definitions may have changed; or functions, which a view may
+ * use.  One that is tracked finds out soon whether it does.
  */
 static void
 apply_invalidations(TimestampTz now)
@@ -475,7 +488,7 @@ apply_invalidations(TimestampTz now)
 		return;
 	foreach_view(view)
 	{
-		if (functions_touched && view->is_tracked)
+		if (functions_touched && (view->is_tracked || view->calls_functions))
 			set_dirty(view, now);
 		for (int i = 0; i < ntouched; i++)
 		{

@@ -165,7 +165,7 @@ run_create(Call *call)
 	CommandCounterIncrement();
 	view = get_relname_relid(into->rel->relname, schema);
 	if (!was_there && OidIsValid(view))
-		mvr_policy_set(view, policy);
+		mvr_policy_set(view, policy, "CREATE MATERIALIZED VIEW");
 }
 
 /* ----------
@@ -229,7 +229,7 @@ run_alter(Call *call)
 	if (!OidIsValid(view))
 		return;
 	CommandCounterIncrement();
-	mvr_policy_set(view, policy);
+	mvr_policy_set(view, policy, "ALTER MATERIALIZED VIEW");
 }
 
 /* ----------

@@ -32,6 +32,13 @@ mvr_view_get_argument(FunctionCallInfo fcinfo)
 	return PG_GETARG_OID(0);
 }
 
+/* The name of the SQL function that was called, for messages */
+const char *
+mvr_view_get_command(FunctionCallInfo fcinfo)
+{
+	return psprintf("matview.%s()", get_func_name(fcinfo->flinfo->fn_oid));
+}
+
 static const char *
 name_relkind(char relkind)
 {
@@ -56,8 +63,9 @@ name_relkind(char relkind)
 	}
 }
 
-static void
-check_view(Oid view)
+/* Raise an error unless this is a materialized view that the user may refresh */
+void
+mvr_view_check(Oid view)
 {
 	char		relkind = get_rel_relkind(view);
 
@@ -128,7 +136,7 @@ mvr_view_open(Oid view, LOCKMODE lockmode)
 {
 	Relation	rel;
 
-	check_view(view);
+	mvr_view_check(view);
 	rel = try_relation_open(view, lockmode);
 	if (rel == NULL)
 		ereport(ERROR,
@@ -136,7 +144,7 @@ mvr_view_open(Oid view, LOCKMODE lockmode)
 				errmsg("relation with OID %u does not exist", view),
 				errdetail("It was dropped meanwhile."),
 				errhint("Pass the name of a materialized view."));
-	check_view(view);
+	mvr_view_check(view);
 	return rel;
 }
 

@@ -141,6 +141,25 @@ sql('one', 'SELECT pg_sleep(1.5)', 'CREATE OR REPLACE FUNCTION twice(int) RETURN
 wait_for('one', "SELECT v = 3 FROM uses_$_", "$_: the function is another one") for qw(change interval);
 sql('one', 'DROP TABLE used CASCADE', 'DROP FUNCTION twice');
 
+# The same of a view that is computed anew each time
+sql('one', 'CREATE FUNCTION thrice(int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN $1 * 3; END $$', 'CREATE TABLE used (v int)', 'INSERT INTO used VALUES (1)',
+	'CREATE VIEW uses AS SELECT thrice(v) AS v FROM used', 'CREATE MATERIALIZED VIEW uses_stable AS SELECT v FROM uses', q(SELECT matview.set_auto_refresh('uses_stable', 'on_change')));
+wait_for('one', q(SELECT last_mode IS NOT NULL FROM matview.views WHERE view = 'uses_stable'::regclass), 'refreshed once');
+sql('one', 'CREATE OR REPLACE FUNCTION thrice(int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN $1 * 4; END $$');
+wait_for('one', 'SELECT v = 4 FROM uses_stable', 'computed with the new function');
+sql('one', 'DROP TABLE used CASCADE', 'DROP FUNCTION thrice');
+
+# Policies that are there before the views are filled, by something else than REFRESH
+sql('postgres', 'CREATE DATABASE filled');
+sql('filled', 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (k int)', map { "CREATE MATERIALIZED VIEW by_$_ AS SELECT count(*) FROM base WITH NO DATA" } qw(on_change on_commit interval));
+sql('filled', q(INSERT INTO matview.policies VALUES (1, 'public.by_on_change', '1/1', 'on_change', false), (1, 'public.by_on_commit', '1/1', 'on_commit', false), (1, 'public.by_interval', '1/1', '1 second', false)), 'SELECT pg_sleep(1)');
+sql('filled', 'SET matview.intercept_refresh = on; REFRESH MATERIALIZED VIEW by_on_change', q(SELECT * FROM matview.refresh_full('by_on_commit')), q(SELECT * FROM matview.refresh_incremental('by_interval')));
+wait_for('filled', q(SELECT count(*) = 1 FROM matview.tracked_views WHERE live <> 'n'), 'one is live');
+sql('filled', 'INSERT INTO base VALUES (1)');
+is(sql('filled', 'SELECT count FROM by_on_commit'), '1', 'by its writers');
+wait_for('filled', "SELECT count = 1 FROM by_$_", "by a worker: $_") for qw(on_change interval);
+sql('postgres', 'DROP DATABASE filled');
+
 # A restore in two steps: policies that come to views that are there already
 $node->command_ok([ 'pg_dump', '-s', '-f', $node->basedir . '/schema.sql', 'one' ], 'dump of the schema');
 for my $how (['-a'], ['-a', '--inserts'])
