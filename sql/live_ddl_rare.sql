@@ -212,6 +212,41 @@ ALTER TABLE retyped DISABLE ROW LEVEL SECURITY;
 UPDATE retyped SET d = 8 WHERE id = 1;
 SELECT * FROM wrong() WHERE view LIKE 'of_retyped%';
 
+-- ... or a table gets a child or a partition, or loses its triggers
+CREATE FUNCTION same(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+CREATE TABLE heir (id int PRIMARY KEY, k int);
+CREATE TABLE split (id int, k int) PARTITION BY LIST (k);
+CREATE TABLE split_1 PARTITION OF split FOR VALUES IN (1);
+CREATE MATERIALIZED VIEW of_heir AS SELECT id, same(k) AS k FROM heir;
+CREATE MATERIALIZED VIEW of_split AS SELECT id, same(k) AS k FROM split;
+SELECT matview.set_auto_refresh('of_heir', 'on_commit'), matview.set_auto_refresh('of_split', 'on_statement');
+ALTER FUNCTION same VOLATILE;
+INSERT INTO heir VALUES (1, 1);
+INSERT INTO split VALUES (1, 1);
+SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
+CREATE TABLE heir_child () INHERITS (heir);
+INSERT INTO heir_child VALUES (2, 2);
+CREATE TABLE split_3 (id int, k int);
+INSERT INTO split_3 VALUES (3, 3);
+ALTER TABLE split ATTACH PARTITION split_3 FOR VALUES IN (3);
+SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
+INSERT INTO split VALUES (33, 3);
+INSERT INTO heir_child VALUES (22, 2);
+SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
+DROP TABLE heir_child;
+ALTER TABLE heir DISABLE TRIGGER ALL;
+INSERT INTO heir VALUES (4, 4);
+ALTER TABLE heir ENABLE TRIGGER ALL;
+SET session_replication_role = replica;
+INSERT INTO heir VALUES (5, 5);
+RESET session_replication_role;
+SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
+SELECT count(*) FROM of_heir;
+ALTER FUNCTION same IMMUTABLE;
+INSERT INTO heir VALUES (6, 6);
+INSERT INTO split VALUES (6, 1);
+SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
+
 -- What a session keeps of views and tables goes when they are dropped
 CREATE PROCEDURE come_and_go() LANGUAGE plpgsql AS $$
 BEGIN

@@ -734,7 +734,18 @@ mvr_desugar_full_joins(Query *query)
 		query->havingQual = redirect_mutator(query->havingQual, &context);
 		query->jointree = (FromExpr *)
 			redirect_mutator((Node *) query->jointree, &context);
-		query->rtable = range_table_mutator(query->rtable, redirect_mutator, &context, 0);
+		foreach_ptr(RangeTblEntry, other, query->rtable)
+		{
+			other->functions = (List *)
+				redirect_mutator((Node *) other->functions, &context);
+			other->values_lists = (List *)
+				redirect_mutator((Node *) other->values_lists, &context);
+			other->tablefunc = (TableFunc *)
+				redirect_mutator((Node *) other->tablefunc, &context);
+			if (other->rtekind == RTE_SUBQUERY && other->lateral)
+				other->subquery = (Query *)
+					redirect_mutator((Node *) other->subquery, &context);
+		}
 		subquery = build_full_join(original, copy, context.vars);
 		rte = mvr_tree_make_subquery_rte(subquery, "full_join");
 		for (int rti = bms_next_member(context.inside, -1); rti >= 0;

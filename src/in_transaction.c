@@ -417,6 +417,15 @@ try_maintain(Relation view)
 	return reason;
 }
 
+/* Is capture of a base table to be armed anew, whether changes are applied or not? */
+static bool
+is_unarmed(const MvrKept *kept, MvrSource *source)
+{
+	if (kept->stage->strategy != MVR_RECOMPUTE)
+		return !mvr_track_is_armed(kept->stage, source) || !mvr_kept_is_armed(source);
+	return get_rel_relkind(source->base) != RELKIND_MATVIEW && !mvr_track_is_heard(source);
+}
+
 /*
  * Is capture of a base table to be armed anew, by a statement that has not ended?
  * Triggers are not created for a table while some of it have to be run yet.
@@ -428,7 +437,7 @@ cannot_arm_yet(const MvrKept *kept)
 	{
 		ListCell   *lc;
 
-		if (mvr_track_is_armed(kept->stage, source) && mvr_kept_is_armed(source))
+		if (!is_unarmed(kept, source))
 			continue;
 		foreach(lc, find_all_inheritors(source->base, NoLock, NULL))
 			if (AfterTriggerPendingOnRel(lfirst_oid(lc)))
@@ -443,8 +452,7 @@ recompute_view(Oid view, bool at_commit, char *reason)
 {
 	const MvrKept *kept = mvr_kept_lookup(view);
 
-	if (!at_commit && kept->fault && kept->stage->strategy != MVR_RECOMPUTE &&
-		cannot_arm_yet(kept))
+	if (!at_commit && kept->fault && cannot_arm_yet(kept))
 	{
 		mvr_pending_forget(view);
 		mvr_pending_mark(view, MVR_LIVE_COMMIT, list_bases(kept->tracked));
@@ -766,11 +774,9 @@ lock_unarmed(const MvrKept *kept)
 	List	   *bases = NIL;
 	ListCell   *lc;
 
-	if (kept->stage->strategy == MVR_RECOMPUTE)
-		return;
 	foreach_ptr(MvrSource, source, kept->tracked->sources)
 	{
-		if (!mvr_track_is_armed(kept->stage, source) || !mvr_kept_is_armed(source))
+		if (is_unarmed(kept, source))
 			bases = lappend_oid(bases, source->base);
 	}
 	foreach(lc, bases)

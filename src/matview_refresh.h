@@ -1197,6 +1197,7 @@ extern void mvr_heap_drop(Oid relid);
  */
 extern char *mvr_track_ensure(Relation view, MvrStage *stage,
 							  MvrTracked **tracked, bool start, Oid userid);
+extern bool mvr_track_is_heard(const MvrSource *source);
 extern bool mvr_track_is_complete(const MvrTracked *tracked);
 extern bool mvr_track_is_armed(MvrStage *stage, MvrSource *source);
 extern char *mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked);

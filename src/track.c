@@ -82,16 +82,16 @@ has_source(const MvrTracked *tracked, const MvrUse *use)
 	return false;
 }
 
-/* Has a view read it before, and so somebody had the right to track it? */
-static bool
-is_source(const MvrTracked *tracked, Oid base)
+/* A base table as a source of a view, or NULL */
+static MvrSource *
+lookup_source(const MvrTracked *tracked, Oid base)
 {
 	foreach_ptr(MvrSource, source, tracked ? tracked->sources : NIL)
 	{
 		if (source->base == base)
-			return true;
+			return source;
 	}
-	return false;
+	return NULL;
 }
 
 /* Arm what live views need of a base table, if it is not */
@@ -123,7 +123,8 @@ arm_source(MvrUse *use, char live, const MvrTracked *old, Oid userid)
 	MvrSource  *source = palloc0(sizeof(MvrSource));
 	Relation	base = table_open(use->base, AccessShareLock);
 
-	if (!is_source(old, use->base))
+	/* if the view has read it before, somebody had the right */
+	if (lookup_source(old, use->base) == NULL)
 		check_trigger_right(base, userid);
 	if (live != MVR_LIVE_NOT && !has_source(old, use))
 		mvr_capture_lock(base);
@@ -547,20 +548,27 @@ mvr_track_is_armed(MvrStage *stage, MvrSource *source)
 	return shape != 0 && shape == source->shape;
 }
 
+/* Do all who can write a source of a live view know of it? */
+bool
+mvr_track_is_heard(const MvrSource *source)
+{
+	Relation	base = try_table_open(source->base, AccessShareLock);
+	bool		result = base && OidIsValid(source->log) &&
+		mvr_capture_shape(base, source->log, source->columns) == source->shape &&
+		mvr_capture_is_live(base, source->log);
+
+	if (base)
+		table_close(base, NoLock);
+	return result;
+}
+
 /* Do the writers of all that a live view reads know of it? */
 bool
 mvr_track_is_complete(const MvrTracked *tracked)
 {
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		Relation	base = try_table_open(source->base, AccessShareLock);
-		bool		is_armed = base && OidIsValid(source->log) &&
-			mvr_capture_shape(base, source->log, source->columns) == source->shape &&
-			mvr_capture_is_live(base, source->log);
-
-		if (base)
-			table_close(base, NoLock);
-		if (!is_armed)
+		if (!mvr_track_is_heard(source))
 			return false;
 	}
 	return true;
@@ -671,7 +679,8 @@ collect_reads(Node *node, List **uses)
 /*
  * A live view whose query cannot be maintained any more, after a plain view was
  * replaced say, is recomputed by all who write what it reads: see that they are
- * told of it, also those who write what it did not read before.
+ * told of it, also those who write what it did not read before, or what has got
+ * a partition or lost a trigger.
  */
 static void
 watch_reads(Relation view, MvrStage *stage, MvrTracked **tracked, Oid userid)
@@ -683,11 +692,17 @@ watch_reads(Relation view, MvrStage *stage, MvrTracked **tracked, Oid userid)
 	collect_reads((Node *) stage->query, &reads);
 	foreach_ptr(MvrUse, use, reads)
 	{
+		MvrSource  *source = lookup_source(*tracked, use->base);
+
 		/* before 16 a view's query has the view in its range table, to no end */
 		if (use->base == RelationGetRelid(view))
 			continue;
+		/* what is well is left as it is: to arm it would wait for its writers */
+		if (source && mvr_track_is_heard(source))
+			use->columns = bms_copy(source->columns);
+		else
+			is_new = true;
 		uses = lappend(uses, use);
-		is_new |= !is_source(*tracked, use->base);
 	}
 	if (!is_new)
 		return;
