@@ -51,6 +51,22 @@ RESET gin_fuzzy_search_limit;
 RESET enable_seqscan;
 SELECT count(*), contents('with_tag') FROM with_tag;
 
+-- what a function means depends on settings of the session that first calls it
+CREATE FUNCTION is_nothing(int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN coalesce($1 = NULL, false); END';
+CREATE TABLE maybe (id int, v int);
+CREATE MATERIALIZED VIEW nothing AS SELECT id, is_nothing(v) AS n FROM maybe;
+SELECT matview.set_auto_refresh('nothing', 'on_commit');
+\c -
+SET search_path = live_settings, test;
+SET client_min_messages = warning;
+SET transform_null_equals = on;
+INSERT INTO maybe VALUES (1, NULL), (2, 2);
+SHOW transform_null_equals;
+\c -
+SET search_path = live_settings, test;
+SET client_min_messages = warning;
+SELECT contents('nothing'), n.* FROM nothing n ORDER BY id;
+
 DROP SCHEMA live_settings CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

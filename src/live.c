@@ -193,10 +193,13 @@ mvr_live_become_owner(Relation view, Oid *save_userid, int *save_context)
 	{
 		char	   *name = pstrdup(setting);
 		char	   *value = strchr(name, '=');
+		const char *now;
 
 		*value++ = '\0';
-		(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		now = GetConfigOption(name, true, false);
+		if (now == NULL || strcmp(now, value) != 0)
+			(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
 		pfree(name);
 	}
 	return level;

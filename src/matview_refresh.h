@@ -706,7 +706,7 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
  */
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
-extern List *mvr_mutable_list_settings(void);
+extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
 
 /* ----------
  * json_xml.c: SQL/JSON and XML expressions, whose functions are not in the tree
@@ -1465,6 +1465,7 @@ extern bool mvr_process_register(const char *function, const char *name,
 								 BackgroundWorkerHandle **handle);
 extern void mvr_process_connect(Oid database, const char *lock_timeout);
 extern void mvr_process_set_signals(void);
+extern bool mvr_process_take_reload(void);
 extern bool mvr_process_wait(TimestampTz until);
 
 /* ----------

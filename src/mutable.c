@@ -94,6 +94,11 @@ static const char *const settings[] = {
 	"xmlbinary", "xmloption", "quote_all_identifiers"
 };
 
+/* What the text of users' functions means depends on these, when a session first calls them */
+static const char *const parser_settings[] = {
+	"transform_null_equals", "standard_conforming_strings"
+};
+
 typedef struct MutableContext
 {
 	List	   *queries;		/* being walked, the innermost first */
@@ -669,18 +674,38 @@ mvr_mutable_hash(Query *query, bool reads_settings)
 	return (int64) hash;
 }
 
-/* What those settings are now, as "name=value" */
-List *
-mvr_mutable_list_settings(void)
+static bool
+has_setting(List *list, const char *name)
 {
-	List	   *result = NIL;
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
+	foreach_ptr(char, setting, list)
 	{
-		const char *value = GetConfigOption(settings[i], true, false);
+		if (strncmp(setting, name, strlen(name)) == 0 && setting[strlen(name)] == '=')
+			return true;
+	}
+	return false;
+}
+
+static List *
+add_settings(List *list, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const char *value = has_setting(list, names[i]) ? NULL :
+			GetConfigOption(names[i], true, false);
 
 		if (value)
-			result = lappend(result, psprintf("%s=%s", settings[i], value));
+			list = lappend(list, psprintf("%s=%s", names[i], value));
 	}
-	return result;
+	return list;
+}
+
+/*
+ * The settings that a live view is computed with, as "name=value": those it has
+ * already, and what others are now that it depends on.
+ */
+List *
+mvr_mutable_add_settings(List *list, bool reads_settings)
+{
+	list = add_settings(list, parser_settings, lengthof(parser_settings));
+	return reads_settings ? add_settings(list, settings, lengthof(settings)) : list;
 }

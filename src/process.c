@@ -29,6 +29,8 @@
 
 #include "matview_refresh.h"
 
+static bool was_reloaded = false;
+
 static const struct
 {
 	const char *name;
@@ -116,6 +118,16 @@ mvr_process_register(const char *function, const char *name, const char *type,
 	return is_registered;
 }
 
+/* Have the configuration files been read again since this was asked? */
+bool
+mvr_process_take_reload(void)
+{
+	bool		result = was_reloaded;
+
+	was_reloaded = false;
+	return result;
+}
+
 /*
  * Wait for the latch, or until a time; DT_NOEND waits for the latch alone.
  * False if it was the time.  Does not return when told to end.
@@ -143,6 +155,7 @@ mvr_process_wait(TimestampTz until)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
+		was_reloaded = true;
 	}
 	return (events & WL_LATCH_SET) != 0;
 }

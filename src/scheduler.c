@@ -41,11 +41,13 @@
 
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
@@ -91,6 +93,10 @@ static Oid	touched[MAX_TOUCHED];
 static int	ntouched = 0;
 static bool all_touched = false;
 static bool functions_touched = false;
+static bool others_touched = false;
+
+/* Caches of what seldom changes, and many views can depend on */
+static const int others[] = {ENUMOID, TSCONFIGMAP, TSCONFIGOID, TSDICTOID};
 
 #define foreach_view(var) \
 	for (HASH_SEQ_STATUS var##_scan = start_scan(), *var##_once = &var##_scan; var##_once; var##_once = NULL) \
@@ -236,6 +242,10 @@ static const char *const reads_query =
 	"   AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 	"   WHERE w.ev_class = r.relid AND (r.relkind = 'v' OR r.is_top)"
 	"  UNION ALL SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = r.relid"
+	"  UNION ALL SELECT e.typrelid FROM pg_catalog.pg_attribute a"
+	"   JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND a.attnum > 0"
+	"   JOIN pg_catalog.pg_type e ON e.oid IN (t.oid, t.typelem, t.typbasetype) AND e.typtype = 'c'"
+	"   WHERE a.attrelid = r.relid"
 	" ) s JOIN pg_catalog.pg_class c ON c.oid = s.refobjid WHERE c.oid <> $1)"
 	" SELECT relid, false FROM reads WHERE NOT is_top"
 	" UNION SELECT a.relid::pg_catalog.oid, false FROM reads r,"
@@ -429,6 +439,18 @@ has_view_to_load(void)
 	return found;
 }
 
+/* Keep out who drops the extension, with the tables that are looked at; false if it has gone */
+static bool
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("matview_refresh", true);
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	return get_extension_oid("matview_refresh", true) == extension;
+}
+
 /* False if the extension has gone */
 static bool
 look_at_registry(TimestampTz now)
@@ -438,7 +460,7 @@ look_at_registry(TimestampTz now)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	is_there = OidIsValid(get_extension_oid("matview_refresh", true));
+	is_there = lock_extension();
 	if (is_there && must_list)
 		list_policies(now);
 	if (is_there)
@@ -477,17 +499,28 @@ note_function(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid
 	functions_touched = true;
 }
 
+/* Syscache callback: the labels of enums, text search */
+static void
+note_other(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid,
+		   pg_attribute_unused() uint32 hash)
+{
+	others_touched = true;
+}
+
 /*
  * Relations whose definitions may have changed; or functions, which a view may
- * use.  One that is tracked finds out soon whether it does.
+ * use, or what is seldom changed, like the server's settings.  A view that is
+ * tracked finds out soon whether it does.
  */
 static void
 apply_invalidations(TimestampTz now)
 {
-	if (ntouched == 0 && !all_touched && !functions_touched)
+	if (ntouched == 0 && !all_touched && !functions_touched && !others_touched)
 		return;
 	foreach_view(view)
 	{
+		if (others_touched)
+			set_dirty(view, now);
 		if (functions_touched && (view->is_tracked || view->calls_functions))
 			set_dirty(view, now);
 		for (int i = 0; i < ntouched; i++)
@@ -506,7 +539,7 @@ apply_invalidations(TimestampTz now)
 		}
 	}
 	ntouched = 0;
-	all_touched = functions_touched = false;
+	all_touched = functions_touched = others_touched = false;
 }
 
 static void
@@ -791,6 +824,8 @@ create_tables(void)
 						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(note_invalidation, (Datum) 0);
 	CacheRegisterSyscacheCallback(PROCOID, note_function, (Datum) 0);
+	for (int i = 0; i < (int) lengthof(others); i++)
+		CacheRegisterSyscacheCallback(others[i], note_other, (Datum) 0);
 }
 
 /* Transactions prepared before the server was started, see wake.c (3) */
@@ -880,5 +915,8 @@ mvr_scheduler_main(Datum arg)
 		MemoryContextReset(context);
 		report_presence(is_there);
 		mvr_process_wait(next);
+		/* the settings that refreshes run with may be others */
+		if (mvr_process_take_reload())
+			must_list = others_touched = true;
 	}
 }

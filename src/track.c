@@ -319,8 +319,8 @@ track_view(Relation view, MvrStage *stage, MvrTracked *old, Oid userid)
 		tracked->live = old->live;
 		tracked->settings = old->settings;
 	}
-	if (tracked->live != MVR_LIVE_NOT && stage->reads_settings && tracked->settings == NIL)
-		tracked->settings = mvr_mutable_list_settings();
+	if (tracked->live != MVR_LIVE_NOT)
+		tracked->settings = mvr_mutable_add_settings(tracked->settings, stage->reads_settings);
 	list_sort(stage->uses, compare_uses);
 	foreach_ptr(MvrUse, use, stage->uses)
 		tracked->sources = lappend(tracked->sources, arm_source(use, tracked->live, old, userid));
@@ -357,8 +357,8 @@ settle_source(MvrSource *source)
 }
 
 /*
- * Make a tracked view live, or end that; if it reads settings, they are those of
- * the session from here on.  What it holds is right as of the active snapshot,
+ * Make a tracked view live, or end that; the settings that count for it are those
+ * of the session from here on.  What it holds is right as of the active snapshot,
  * if it has a frontier; caller has kept out all who write its base tables before
  * taking that (mvr_capture_lock).
  */
@@ -370,8 +370,8 @@ mvr_track_set_live(MvrTracked *tracked, char live, bool reads_settings)
 	tracked->live = live;
 	if (live == MVR_LIVE_NOT)
 		tracked->settings = NIL;
-	else if (reads_settings && tracked->settings == NIL)
-		tracked->settings = mvr_mutable_list_settings();
+	else
+		tracked->settings = mvr_mutable_add_settings(tracked->settings, reads_settings);
 	tracked->frontier = mvr_frontier_here();
 	tracked->frontier.valid = is_valid;
 	mvr_catalog_store_view(tracked, true);

@@ -149,6 +149,27 @@ sql('one', 'CREATE OR REPLACE FUNCTION thrice(int) RETURNS int LANGUAGE plpgsql 
 wait_for('one', 'SELECT v = 4 FROM uses_stable', 'computed with the new function');
 sql('one', 'DROP TABLE used CASCADE', 'DROP FUNCTION thrice');
 
+# What else views depend on: composite types, labels of enums, text search, the server's settings
+sql('one', 'CREATE TYPE inner_pair AS (a int, b text)', 'CREATE TYPE outer_pair AS (i inner_pair, n int)', q(CREATE TYPE mood AS ENUM ('low', 'high')),
+	'CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)',
+	'CREATE TABLE typed (id int, p outer_pair, m mood, t text, ts timestamptz)',
+	q(INSERT INTO typed VALUES (1, ((1, 'x'), 2), 'low', 'some words', '2024-01-01 12:00+00')),
+	map { my $policy = $_; my $suffix = $policy =~ s/\W/_/gr;
+		map { ("CREATE MATERIALIZED VIEW $_->[0]_$suffix AS SELECT $_->[1] AS v FROM typed", "SELECT matview.set_auto_refresh('$_->[0]_$suffix', '$policy')") }
+		  [ of_pair => 'row_to_json(p)::text' ], [ of_mood => 'm::text' ], [ of_words => q(to_tsvector('words', t)::text) ], [ of_day => q(date_trunc('day', ts)::text) ] }
+	  ('on_change', '1 second'));
+wait_for('one', q(SELECT count(*) = 8 FROM matview.views WHERE view::text LIKE 'of\_%' AND last_mode IS NOT NULL), 'all refreshed once');
+sql('one', 'SELECT pg_sleep(1.5)', 'ALTER TYPE inner_pair RENAME ATTRIBUTE b TO bb', q(ALTER TYPE mood RENAME VALUE 'low' TO 'lower'),
+	'ALTER TEXT SEARCH CONFIGURATION words ALTER MAPPING FOR asciiword WITH english_stem', q(ALTER SYSTEM SET timezone = 'Asia/Tokyo'), 'SELECT pg_reload_conf()');
+for my $suffix ('on_change', '1_second')
+{
+	wait_for('one', "SELECT v LIKE '%\"bb\"%' FROM of_pair_$suffix", "an attribute of a type: $suffix");
+	wait_for('one', "SELECT v = 'lower' FROM of_mood_$suffix", "a label: $suffix");
+	wait_for('one', "SELECT v = '''word'':2' FROM of_words_$suffix", "text search: $suffix");
+	wait_for('one', "SELECT v LIKE '%+09' FROM of_day_$suffix", "a setting of the server: $suffix");
+}
+sql('one', 'ALTER SYSTEM RESET timezone', 'SELECT pg_reload_conf()', 'DROP TABLE typed CASCADE', 'DROP TYPE outer_pair, inner_pair, mood', 'DROP TEXT SEARCH CONFIGURATION words');
+
 # Policies that are there before the views are filled, by something else than REFRESH
 sql('postgres', 'CREATE DATABASE filled');
 sql('filled', 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (k int)', map { "CREATE MATERIALIZED VIEW by_$_ AS SELECT count(*) FROM base WITH NO DATA" } qw(on_change on_commit interval));
