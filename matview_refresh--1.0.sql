@@ -7,6 +7,8 @@
 -- the schema could put functions into it that others would run.
 CREATE SCHEMA matview;
 GRANT USAGE ON SCHEMA matview TO PUBLIC;
+COMMENT ON SCHEMA matview IS
+'functions and views of the extension matview_refresh, and what it keeps: change logs, states, policies, history';
 
 -- ----------
 -- Registry (src/catalog.c).  OIDs, not names: a renamed view stays tracked,
@@ -171,13 +173,13 @@ CREATE TYPE matview.refresh_result AS (
     duration_ms double precision
 );
 COMMENT ON TYPE matview.refresh_result IS
-'what a refresh did: mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the changed rows of base tables that have been applied, an UPDATE being two, without those that have cancelled each other out';
+'what a refresh did: duration_ms is the time since the call, in milliseconds; mode is full, concurrent, incremental, diff (recomputed, differing rows written) or none; changes counts the changed rows of base tables that have been applied, an UPDATE being two, without those that have cancelled each other out';
 
 CREATE FUNCTION matview.refresh(view regclass, mode text DEFAULT 'auto', with_sources boolean DEFAULT true)
     RETURNS matview.refresh_result
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_refresh';
 COMMENT ON FUNCTION matview.refresh(regclass, text, boolean) IS
-'refresh a materialized view, and with_sources before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates; what is not tracked is compared, and rebuilt if many rows differed when that was last done), full, concurrent, incremental or diff; raises 22004 for NULL as view or mode, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh';
+'refresh a materialized view, and with_sources (or if that is NULL) before it the tracked materialized views that it reads, all with one snapshot; mode is auto (the cheapest by the planner''s estimates; what is not tracked is compared, and rebuilt if many rows differed when that was last done), full, concurrent, incremental or diff; raises 22004 for NULL as view or mode, 42809 for anything but a materialized view, 42501 without the right to refresh it, 22023 for an unknown mode, 25006 on a standby or in a read-only transaction, 40001 when the snapshot of the transaction is older than the last refresh, 42P01 when it is dropped meanwhile, 55006 when this session has a query or cursor open that reads it';
 
 CREATE FUNCTION matview.refresh_full(view regclass)
     RETURNS matview.refresh_result
@@ -200,7 +202,7 @@ COMMENT ON FUNCTION matview.refresh_incremental(regclass) IS
 CREATE FUNCTION matview.track(view regclass) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_track';
 COMMENT ON FUNCTION matview.track(regclass) IS
-'install change capture on the base tables of a materialized view, without filling it; needs the TRIGGER privilege on them (42501); errors otherwise as matview.refresh';
+'install change capture on the base tables of a materialized view, without filling it; waits for those who write them; needs the TRIGGER privilege on them (42501); errors otherwise as matview.refresh';
 
 CREATE FUNCTION matview.untrack(view regclass) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_untrack';
@@ -267,25 +269,35 @@ CREATE EVENT TRIGGER matview_refresh_lock_dropped ON ddl_command_start
     WHEN TAG IN ('DROP EXTENSION')
     EXECUTE FUNCTION matview.lock_dropped();
 ALTER EVENT TRIGGER matview_refresh_lock_dropped ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_lock_dropped IS
+'locks base tables before DROP EXTENSION, in the order of those who write them';
 
 CREATE EVENT TRIGGER matview_refresh_forget_dropped ON sql_drop
     EXECUTE FUNCTION matview.forget_dropped();
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_forget_dropped IS
+'what is known of dropped views and tables goes with them';
 
 CREATE EVENT TRIGGER matview_refresh_note_command ON ddl_command_end
     WHEN TAG IN ('REFRESH MATERIALIZED VIEW')
     EXECUTE FUNCTION matview.note_command();
 ALTER EVENT TRIGGER matview_refresh_note_command ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_note_command IS
+'REFRESH MATERIALIZED VIEW: the view is compared by its next refresh, and those that stand on it are told';
 
 CREATE EVENT TRIGGER matview_refresh_note_partition ON ddl_command_end
     WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE')
     EXECUTE FUNCTION matview.note_partition();
 ALTER EVENT TRIGGER matview_refresh_note_partition ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_note_partition IS
+'captures an empty partition from its first row on';
 
 CREATE EVENT TRIGGER matview_refresh_note_rename ON ddl_command_end
     WHEN TAG IN ('ALTER MATERIALIZED VIEW', 'ALTER TABLE', 'ALTER INDEX', 'ALTER SCHEMA', 'ALTER EXTENSION')
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_note_rename ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_note_rename IS
+'the policy of a view follows its name, for pg_dump';
 
 -- what has come with a restore or a copy of the database is found by its old name
 CREATE EVENT TRIGGER matview_refresh_adopt_policies ON ddl_command_start
@@ -293,11 +305,15 @@ CREATE EVENT TRIGGER matview_refresh_adopt_policies ON ddl_command_start
                  'ALTER SCHEMA', 'DROP SCHEMA', 'ALTER EXTENSION')
     EXECUTE FUNCTION matview.note_rename();
 ALTER EVENT TRIGGER matview_refresh_adopt_policies ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_adopt_policies IS
+'policies that have come with a restore or a copy are found by the old name before it changes';
 
 CREATE EVENT TRIGGER matview_refresh_note_writers ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
     EXECUTE FUNCTION matview.note_writers();
 ALTER EVENT TRIGGER matview_refresh_note_writers ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_note_writers IS
+'tables that can be written now without their triggers telling are marked';
 
 CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
     WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE SCHEMA', 'DROP SCHEMA',
@@ -311,6 +327,8 @@ CREATE EVENT TRIGGER matview_refresh_recompute_live ON ddl_command_end
                  'DROP OWNED', 'DROP EXTENSION')
     EXECUTE FUNCTION matview.recompute_live();
 ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER matview_refresh_recompute_live IS
+'views with policy on_statement or on_commit are recomputed after commands that change the result of their queries';
 
 -- ----------
 -- Looking at it (src/explain.c)
@@ -319,12 +337,12 @@ ALTER EVENT TRIGGER matview_refresh_recompute_live ENABLE ALWAYS;
 CREATE FUNCTION matview.explain(view regclass) RETURNS SETOF text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_explain';
 COMMENT ON FUNCTION matview.explain(regclass) IS
-'how a materialized view is maintained: strategy, reason for a fallback, and the plan a refresh would run now; errors as matview.refresh';
+'how a materialized view is maintained: strategy, reason for a fallback, and the plan a refresh would run now; errors as those of matview.refresh about the view';
 
 CREATE FUNCTION matview.check(view regclass, OUT missing bigint, OUT extra bigint)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'mvr_check';
 COMMENT ON FUNCTION matview.check(regclass) IS
-'compare a materialized view with its query in one snapshot: rows of the query that the view lacks, rows of the view that the query lacks; errors as matview.refresh';
+'compare a materialized view with its query in one snapshot: rows of the query that the view lacks, rows of the view that the query lacks (where several looks of equal values are right, as of numeric 1.0 and 1.00 in GROUP BY, another one counts as one of each); raises 55000 when the view is not populated; errors otherwise as those of matview.refresh about the view';
 
 CREATE FUNCTION matview.pending_changes(view oid) RETURNS bigint
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'mvr_pending_changes';

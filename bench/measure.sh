@@ -214,13 +214,13 @@ empty_logs() {
 }
 
 measure_capture() {
-	local k round w clients tables=(w_none w_ours w_hand)
+	local k w clients tables=(w_none w_ours w_hand)
 
 	progress "loading three tables of $N rows"
 	sql -v n="$N" -f "$BENCH/capture_setup.sql" >/dev/null
 	for k in $(seq "$REPEAT"); do
 		progress "capture, repetition $k of $REPEAT"
-		for round in 1 2 3; do
+		for _ in 1 2 3; do
 			# nobody is always the first
 			tables=("${tables[@]:1}" "${tables[0]}")
 			for w in "${tables[@]}"; do

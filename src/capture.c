@@ -129,6 +129,7 @@ get_function(void)
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_FUNCTION),
 				errmsg("function matview.capture() does not exist"),
+				errdetail("The extension is not there as a whole."),
 				errhint("Drop and create the extension matview_refresh."));
 	return oid;
 }
@@ -325,7 +326,9 @@ drop_trigger(Oid trigger, Oid rel)
 			ereport(ERROR,
 					errcode(ERRCODE_OBJECT_IN_USE),
 					errmsg("table \"%s\" has pending trigger events",
-						   get_rel_name(rel)));
+						   get_rel_name(rel)),
+					errdetail("Capture of its changes cannot be ended while a statement that writes it is running."),
+					errhint("Call this in a statement of its own."));
 		CatalogTupleDelete(catalog, &tuple->t_self);
 		deleteDependencyRecordsFor(TriggerRelationId, trigger, false);
 		CacheInvalidateRelcacheByRelid(rel);

@@ -72,6 +72,7 @@ enum
 	HISTORY_CHANGES, HISTORY_NATTS = HISTORY_CHANGES
 };
 
+/* Schema "matview"; an error if there is none */
 Oid
 mvr_catalog_get_namespace(void)
 {
@@ -127,6 +128,7 @@ get_registry_oid(const char *name)
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table matview.%s does not exist", name),
+				errdetail("The extension is not there as a whole."),
 				errhint("Drop and create the extension matview_refresh."));
 	return relid;
 }
@@ -695,6 +697,7 @@ mvr_catalog_store_log(Oid base, const MvrLogRow *row)
 	CacheInvalidateRelcacheByRelid(base);
 }
 
+/* Forget the change log of a base table, which the caller has locked or which is gone */
 void
 mvr_catalog_delete_log(Oid base)
 {

@@ -210,7 +210,8 @@ mvr_note_rename(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("schema \"matview\" and its tables cannot be renamed or moved"),
-				errdetail("They belong to the extension matview_refresh, which finds them by name."));
+				errdetail("They belong to the extension matview_refresh, which finds them by name."),
+				errhint("Leave them where they are."));
 	has_pushed = push_snapshot();
 	adopt_policies(false);
 	if (has_pushed)

@@ -71,6 +71,7 @@ mvr_delta_make(Relation base, const MvrSource *source)
 	return delta;
 }
 
+/* Exchange two slots, rows and all */
 void
 mvr_swap_slots(TupleTableSlot **a, TupleTableSlot **b)
 {

@@ -228,6 +228,7 @@ set_path(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 	rel->partial_pathlist = NIL;
 }
 
+/* Call it once, when the library is loaded */
 void
 mvr_delta_scan_init(void)
 {

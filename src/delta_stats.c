@@ -582,6 +582,7 @@ mvr_delta_stats_set(List *deltas)
 	return before;
 }
 
+/* Call it once, when the library is loaded */
 void
 mvr_delta_stats_init(void)
 {

@@ -116,6 +116,12 @@ depends_on(Query *query, Node *item, Bitmapset *others)
 	return false;
 }
 
+/*
+ * The part of a join tree that gives the rows which a change at the place
+ * touches: joins without what else they are joined with, where that cannot be
+ * had.  *usable are the items whose columns conditions may use, or NULL;
+ * focus->failed if there is no such part.
+ */
 static Node *
 focus_join(Query *query, Node *node, MvrFocus *focus, Bitmapset **usable)
 {

@@ -154,6 +154,7 @@ mvr_log_reader_fetch_unpacked(MvrLogScan *scan)
 	return scan->unpacked;
 }
 
+/* End a scan of a log, which stays locked */
 void
 mvr_log_reader_end(MvrLogScan *scan)
 {

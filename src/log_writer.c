@@ -133,6 +133,7 @@ mvr_log_writer_append(MvrLogWriter *writer, TupleTableSlot *row, int weight)
 	insert_row(writer, writer->values, writer->nulls);
 }
 
+/* Write what is still packed, and free the writer; the log stays open */
 void
 mvr_log_writer_end(MvrLogWriter *writer)
 {

@@ -282,6 +282,7 @@ mvr_heap_update(MvrHeap *heap, ItemPointer tid, TupleTableSlot *slot)
 	heap->updated++;
 }
 
+/* Delete the row at a place, and log it for those who read the view */
 void
 mvr_heap_delete(MvrHeap *heap, ItemPointer tid)
 {
@@ -526,6 +527,10 @@ mvr_heap_create_row_index(Relation view, bool skip_build)
 	return index.objectId;
 }
 
+/*
+ * Build that index anew for what the view holds now.  The caller has a lock on
+ * the view that keeps out all who write it; readers use no such index.
+ */
 void
 mvr_heap_build_row_index(Oid index)
 {

@@ -81,6 +81,7 @@ mvr_pack_begin(TupleDesc log)
 	return pack;
 }
 
+/* Make a pack empty, to be filled again */
 void
 mvr_pack_clear(MvrPack *pack)
 {
@@ -201,6 +202,7 @@ mvr_pack_begin_read(TupleDesc log, AttrNumber ncolumns)
 	return reader;
 }
 
+/* Free what reading a pack has allocated */
 void
 mvr_pack_end_read(MvrPackReader *reader)
 {

@@ -334,6 +334,7 @@ mvr_pending_end_unfinished(void)
 	}
 }
 
+/* Is a statement in flight whose AFTER STATEMENT trigger has not fired? */
 bool
 mvr_pending_has_unfinished(void)
 {
@@ -685,6 +686,7 @@ mvr_pending_list_deferred(void)
 	return views;
 }
 
+/* Is a view to be recomputed, whatever rows are pending for it? */
 bool
 mvr_pending_is_marked(Oid view)
 {

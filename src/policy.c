@@ -321,6 +321,7 @@ open_registry(const char *name, LOCKMODE lockmode)
 		ereport(ERROR,
 				errcode(ERRCODE_UNDEFINED_TABLE),
 				errmsg("table matview.%s does not exist", name),
+				errdetail("The extension matview_refresh is not there, or not as a whole."),
 				errhint("Create the extension matview_refresh in this database."));
 	return rel;
 }

@@ -69,6 +69,7 @@ handle_sigterm(SIGNAL_ARGS)
 	mvr_compat_die();
 }
 
+/* The handlers of a background process of ours; signals are unblocked */
 void
 mvr_process_set_signals(void)
 {

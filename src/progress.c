@@ -111,6 +111,7 @@ mvr_progress_begin(Oid view)
 	mvr_progress_set_phase(MVR_PHASE_LOCK);
 }
 
+/* The refresh that this session runs enters a phase; rows are counted anew */
 void
 mvr_progress_set_phase(MvrPhase phase)
 {
@@ -141,6 +142,7 @@ mvr_progress_count(void)
 		mine->done++;
 }
 
+/* The refresh that this session runs has ended */
 void
 mvr_progress_end(void)
 {

@@ -621,6 +621,7 @@ apply_deltas(Refresh *refresh)
 	return reason;
 }
 
+/* Apply the changes, unless something speaks against it: then that is the reason */
 static void
 run_incremental(Refresh *refresh)
 {

@@ -146,6 +146,10 @@ infer_from_value(Numeric value, Bitmapset **scales)
 															NumericGetDatum(value))));
 }
 
+/*
+ * Add the scales that the values of a numeric expression can have; false if they
+ * cannot be told.
+ */
 static bool
 infer_scales(Node *node, Bitmapset **scales)
 {

@@ -184,6 +184,7 @@ mvr_shared_wake(MvrDatabase *db)
 		SetLatch(latch);
 }
 
+/* Have the launcher look at what there is to do, if there is one */
 void
 mvr_shared_wake_launcher(void)
 {

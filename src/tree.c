@@ -26,6 +26,7 @@ mvr_tree_make_int4(int32 value)
 							  Int32GetDatum(value), false, true);
 }
 
+/* A bigint constant */
 Expr *
 mvr_tree_make_int8(int64 value)
 {

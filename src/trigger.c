@@ -318,6 +318,10 @@ capture_truncate(Oid base, Oid log)
 	mvr_log_writer_append_mark(mvr_live_get_base(base));
 }
 
+/*
+ * SQL: matview.capture(), the trigger function.  Its argument is the OID of the
+ * change log; the statement has locked the table.  Waits for nobody.
+ */
 Datum
 mvr_capture(PG_FUNCTION_ARGS)
 {

@@ -105,7 +105,9 @@ check_option(const DefElem *option, bool is_second)
 	if (is_second)
 		ereport(ERROR,
 				errcode(ERRCODE_SYNTAX_ERROR),
-				errmsg("parameter \"matview.auto_refresh\" specified more than once"));
+				errmsg("parameter \"matview.auto_refresh\" specified more than once"),
+				errdetail("A materialized view has one refresh policy."),
+				errhint("Name one."));
 }
 
 /* Take our option out of a list; "off" if it is to be reset */

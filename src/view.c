@@ -175,6 +175,7 @@ mvr_view_become_owner(Relation view, Oid *save_userid, int *save_context)
 	return level;
 }
 
+/* End what mvr_view_become_owner began, with what it returned and set */
 void
 mvr_view_become_again(int level, Oid userid, int context)
 {

@@ -98,6 +98,7 @@ mvr_wake_note_written(Oid relid)
 		notes.too_many_written = true;
 }
 
+/* Policies may have changed, or what they wait for */
 void
 mvr_wake_note_policies(void)
 {

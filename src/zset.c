@@ -513,6 +513,7 @@ mvr_zset_next(MvrZset *zset, MvrZsetRow *result)
 	}
 }
 
+/* Free the sort of a Z-set, with its files, and its slots */
 void
 mvr_zset_end(MvrZset *zset)
 {
