@@ -26,7 +26,7 @@ use MatviewRandom::History;
 
 my $REFRESHES = 5000;
 my $SECONDS = 100;				# no more even for so many, but for ENOUGH
-my $ENOUGH = 1000;
+my $ENOUGH = 1700;				# so that three versions make 5000
 my $INCREMENTAL_SHARE = 0.5;
 my $MAX_FAILURES = 20;
 

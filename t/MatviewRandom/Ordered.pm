@@ -14,6 +14,7 @@ use MatviewRandom::Expr;
 use MatviewRandom::Subquery;
 
 our @EXPORT = qw(window_query limited_query distinct_on_query set_ordered_from);
+our $sees_order;	# a window has seen the order of a subquery, which nobody maintains
 
 my ($linear, $grouped);
 
@@ -136,6 +137,12 @@ sub window_query
 	# which of several equal rows is the first could differ between two calls
 	my $calls = $src->{keyed} ? weighted(1 => 6, 2 => 3, 3 => 1) : 1;
 	my @calls = map { window_call($src, chance(80) ? $by : '') } 1 .. $calls;
+	if (chance(3))
+	{
+		$sees_order = 1;
+		$src->{sql} = "(SELECT * FROM $src->{sql} ORDER BY " . total_list($src) . ') AS s';
+		@calls = ({ e => 'row_number() OVER ()', t => 'bigint' });
+	}
 	# compared with a subquery
 	my $last = $calls[-1];
 	if ($last->{t} =~ /^(?:bigint|int|text)$/ && chance(10))
@@ -160,6 +167,8 @@ sub limited_query
 	my $n = 1 + roll(8);
 	my $tail = chance(25)
 	  ? partial_list($src) . " FETCH FIRST $n ROWS WITH TIES"
+	  : chance(12)
+	  ? total_list($src) . pick(' LIMIT ', ' OFFSET ') . "(SELECT least(count(*), $n) FROM (" . $linear->(0, items => 1)->{sql} . ') AS l)'
 	  : total_list($src) . pick(" LIMIT $n", " LIMIT $n", " LIMIT $n OFFSET " . roll(4), ' OFFSET ' . (1 + roll(5)), " FETCH FIRST $n ROWS ONLY");
 	return { sql => "SELECT s.* FROM $src->{sql} ORDER BY $tail", cols => [ columns_of($src) ], ordered => 1 };
 }

@@ -39,6 +39,7 @@ sub view_query
 {
 	$MatviewRandom::Expr::allow_stable = chance(10);
 	$hard = $MatviewRandom::Expr::allow_stable;
+	$MatviewRandom::Ordered::sees_order = 0;
 	local $MatviewRandom::Expr::spice = any_spices();
 	my $q = weighted(
 		linear => 26, grouped => 34, distinct => 6, union_all => 5, cte => 9,
@@ -49,7 +50,7 @@ sub view_query
 		window => \&window_query, limited => \&limited_query, distinct_on => \&distinct_on_query,
 		several => \&several, beyond => \&beyond }->{$q}->(1);
 	$q->{sql} .= ' ORDER BY 1' if chance(4) && !$q->{ordered} && is_sortable($q->{cols}[0]{t});
-	$q->{easy} = !$hard;
+	$q->{easy} = !$hard && !$MatviewRandom::Ordered::sees_order;
 	return $q;
 }
 
@@ -363,6 +364,12 @@ sub grouped
 	my @outputs = (@aggs, map { of_aggregates($scope, @aggs) } 1 .. chance(35));
 	my @shown = grep { chance(88) } @keys;
 	push @outputs, @shown;
+	# of the group, not of its rows; and over the groups
+	my ($int_key) = grep { $_->{t} eq 'int' } @keys;
+	push @outputs, { e => "percentile_disc(least(greatest($int_key->{e}, 0), 9) / 9.0) WITHIN GROUP (ORDER BY " . typed('int', $scope, 0) . ')', t => 'int' }
+	  if $int_key && chance(6);
+	push @outputs, { e => 'sum(count(*)) OVER (ORDER BY ' . join(', ', map { $_->{e} } @keys) . pick('', ' ROWS 1 PRECEDING', ' GROUPS 1 PRECEDING') . ')', t => 'numeric' }
+	  if @keys && chance(5) && !grep { !is_sortable($_->{t}) } @keys;
 	push @outputs, map { of_key($_) } grep { chance(12) } @keys;
 	my $sets = @keys && (chance(2) || spice('sets'));
 	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if @keys && chance($sets ? 30 : 3);

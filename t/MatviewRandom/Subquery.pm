@@ -231,6 +231,13 @@ sub lateral_item
 		return { sql => "$call WITH ORDINALITY AS $name (x, y)", scope => [ $column, { e => "$name.y", t => 'bigint' } ] } if chance(25);
 		return { sql => "$call AS $name (x)", scope => [$column] };
 	}
+	if (chance(4))
+	{
+		my $int = typed('int', $scope, 0);
+		return {
+			sql => "XMLTABLE('/r/i' PASSING xmlelement(name r, xmlelement(name i, $int), xmlelement(name i, 7)) COLUMNS x text PATH '.', y FOR ORDINALITY) AS $name",
+			scope => [ { e => "$name.x", t => 'text' }, { e => "$name.y", t => 'int' } ] };
+	}
 	local $MatviewRandom::Expr::spice = milder();
 	my $from = $from_clause->(0, items => weighted(1 => 8, 2 => 2), chance(88) ? (correlate => $scope) : ());
 	my $how = weighted(top => 50, aggregate => 25, distinct => 8, plain => 17);
