@@ -58,6 +58,22 @@ SELECT matview.resume('middle');
 INSERT INTO t SELECT g, g % 4, g FROM generate_series(300, 320) g;
 SELECT contents('low'), contents('high'), contents('middle'), contents('top');
 
+-- A cursor over one below, which is up to date
+CREATE TABLE pointed (id int PRIMARY KEY, g int);
+INSERT INTO pointed SELECT g, g % 3 FROM generate_series(1, 9) g;
+CREATE MATERIALIZED VIEW pointed_groups AS SELECT g, count(*) AS n FROM pointed GROUP BY g;
+CREATE MATERIALIZED VIEW pointed_counts AS SELECT n, count(*) AS c FROM pointed_groups GROUP BY n;
+SELECT matview.set_auto_refresh('pointed_groups', 'on_commit');
+SELECT mode FROM matview.refresh_incremental('pointed_counts');
+INSERT INTO pointed VALUES (10, 1);
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM pointed_groups ORDER BY g;
+FETCH 1 FROM c;
+SELECT mode FROM matview.refresh_incremental('pointed_counts');
+FETCH 1 FROM c;
+COMMIT;
+SELECT contents('pointed_groups'), contents('pointed_counts');
+
 -- ALTER MATERIALIZED VIEW renames columns, also of a table
 CREATE TABLE named (id int PRIMARY KEY, a int);
 INSERT INTO named VALUES (1, 1);

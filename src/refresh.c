@@ -852,11 +852,22 @@ lock_live_sources(List *refreshes)
 		LockRelationOid(lfirst_oid(lc), AccessShareLock);
 }
 
+/* A source that is up to date already may be in use, by a cursor say */
+static bool
+is_fresh_in_use(const Refresh *refresh)
+{
+	MvrTracked *tracked = mvr_catalog_lookup_view(refresh->view_oid);
+
+	return refresh->view->rd_refcnt > 1 && tracked && tracked->live != MVR_LIVE_NOT &&
+		!mvr_pending_is_any_of(refresh->view_oid);
+}
+
 /*
- * Lock the views to refresh.  In the order of their OIDs, so that two chains
- * that share views cannot deadlock.
+ * Lock the views to refresh, the last of which is the one that was asked for.  In
+ * the order of their OIDs, so that two chains that share views cannot deadlock.
+ * Returns them without those that need not be refreshed.
  */
-static void
+static List *
 open_views(List *refreshes)
 {
 	List	   *sorted = list_copy(refreshes);
@@ -866,8 +877,15 @@ open_views(List *refreshes)
 	{
 		refresh->view = mvr_view_open(refresh->view_oid, refresh->requested == REFRESH_FULL ?
 									  AccessExclusiveLock : ExclusiveLock);
-		mvr_view_check_unused(refresh->view);
+		if (refresh != llast(refreshes) && is_fresh_in_use(refresh))
+		{
+			relation_close(refresh->view, NoLock);
+			refreshes = list_delete_ptr(refreshes, refresh);
+		}
+		else
+			mvr_view_check_unused(refresh->view);
 	}
+	return refreshes;
 }
 
 /* The views that a view stands on, to be refreshed first, and the view itself */
@@ -951,8 +969,7 @@ run_refresh(Refresh *refresh, bool with_sources, const char *command)
 	refreshes = list_refreshes(refresh, with_sources);
 	mvr_progress_begin(refresh->view_oid);
 	lock_live_sources(refreshes);
-	open_views(refreshes);
-	run_refreshes(refreshes, false);
+	run_refreshes(open_views(refreshes), false);
 }
 
 /*
