@@ -54,6 +54,25 @@ CALL steps();
 INSERT INTO t VALUES (1, 1, 'b1', 1), (2, 1, 'b1', 1), (3, NULL, NULL, NULL), (4, NULL, NULL, NULL);
 CALL steps();
 
+-- Another idea of what is equal, which ORDER BY brings along
+CREATE FUNCTION lower_lt(text, text) RETURNS bool IMMUTABLE STRICT LANGUAGE sql AS 'SELECT lower($1) < lower($2)';
+CREATE FUNCTION lower_eq(text, text) RETURNS bool IMMUTABLE STRICT LANGUAGE sql AS 'SELECT lower($1) = lower($2)';
+CREATE FUNCTION lower_cmp(text, text) RETURNS int IMMUTABLE STRICT LANGUAGE sql AS
+  'SELECT CASE WHEN lower($1) = lower($2) THEN 0 WHEN lower($1) < lower($2) THEN -1 ELSE 1 END';
+CREATE OPERATOR <<< (PROCEDURE = lower_lt, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR === (PROCEDURE = lower_eq, LEFTARG = text, RIGHTARG = text, COMMUTATOR = ===, MERGES);
+CREATE OPERATOR CLASS lower_ops FOR TYPE text USING btree AS OPERATOR 1 <<<, OPERATOR 3 ===, FUNCTION 1 lower_cmp(text, text);
+CREATE TABLE words (id int PRIMARY KEY, k text);
+INSERT INTO words VALUES (1, 'a'), (2, 'b');
+CREATE MATERIALIZED VIEW words_grouped AS SELECT lower(min(k)) AS k, count(*) FROM words w GROUP BY w.k ORDER BY w.k USING <<<;
+CREATE MATERIALIZED VIEW words_distinct AS SELECT count(*) FROM (SELECT DISTINCT k FROM words ORDER BY k USING <<<) d;
+CREATE MATERIALIZED VIEW words_numbered AS
+  SELECT id, row_number() OVER (PARTITION BY k ORDER BY k USING <<<, id) AS n FROM words;
+SELECT v, done, contents FROM unnest('{words_grouped,words_distinct,words_numbered}'::text[]) v, step(v::regclass);
+INSERT INTO words VALUES (3, 'A');
+SELECT v, done, contents FROM unnest('{words_grouped,words_distinct,words_numbered}'::text[]) v, step(v::regclass);
+SELECT DISTINCT reason FROM matview.history WHERE view::text ~ '^words' ORDER BY 1;
+
 -- More columns than a tuple can have, twice
 SELECT format('CREATE TABLE columns (%s)', string_agg(format('c%s int', i), ', ')) AS create FROM generate_series(1, 840) i \gset
 :create;

@@ -95,6 +95,28 @@ INSERT INTO t VALUES (107, 5, '2024-01-07');
 ALTER TABLE p DETACH PARTITION p1;
 SELECT contents('at_statement'), contents('at_commit');
 
+-- who owns a view decides what row-level security shows to it
+CREATE TABLE secured (id int PRIMARY KEY, g int);
+INSERT INTO secured VALUES (1, 1), (2, 2);
+ALTER TABLE secured OWNER TO regress_live_heir;
+CREATE VIEW of_secured AS SELECT * FROM secured;
+ALTER VIEW of_secured OWNER TO regress_live_heir;
+GRANT SELECT ON secured, of_secured TO PUBLIC;
+CREATE MATERIALIZED VIEW direct AS SELECT id, g FROM secured;
+CREATE MATERIALIZED VIEW through AS SELECT id, g FROM of_secured;
+ALTER MATERIALIZED VIEW through OWNER TO regress_live_writer;
+SELECT matview.set_auto_refresh('direct', 'on_statement'), matview.set_auto_refresh('through', 'on_commit');
+ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+SELECT (SELECT count(*) FROM direct) AS direct, (SELECT count(*) FROM through) AS through;
+ALTER MATERIALIZED VIEW direct OWNER TO regress_live_writer;
+SELECT missing, extra, (SELECT count(*) FROM direct) FROM matview.check('direct');
+ALTER VIEW of_secured SET (security_invoker = true);
+SELECT missing, extra, (SELECT count(*) FROM through) FROM matview.check('through');
+ALTER VIEW of_secured RESET (security_invoker);
+SELECT missing, extra, (SELECT count(*) FROM through) FROM matview.check('through');
+ALTER VIEW of_secured OWNER TO regress_live_writer;
+SELECT missing, extra, (SELECT count(*) FROM through) FROM matview.check('through');
+
 DROP SCHEMA live_roles CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

@@ -508,6 +508,16 @@ refuse_state_type(Oid type, Oid collation)
 	return NULL;
 }
 
+/*
+ * ORDER BY ... USING gives GROUP BY, DISTINCT and PARTITION BY its idea of what is
+ * equal.  State rows are looked for by that of the type.
+ */
+static bool
+has_own_equality(const MvrGroupKey *key)
+{
+	return key->clause->eqop == lookup_type_cache(key->type, TYPECACHE_EQ_OPR)->eq_opr;
+}
+
 static char *
 refuse_state_types(const MvrStage *stage)
 {
@@ -517,6 +527,8 @@ refuse_state_types(const MvrStage *stage)
 	{
 		if (reason == NULL)
 			reason = refuse_state_type(key->type, key->collation);
+		if (reason == NULL && !has_own_equality(key))
+			reason = "rows are grouped by another \"=\" than that of the type";
 	}
 	foreach_ptr(MvrStateColumn, column, stage->columns)
 	{

@@ -45,6 +45,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -364,7 +365,12 @@ find_target(Node *command, Oid *relid)
 	if (name == NULL)
 		return true;
 	*relid = RangeVarGetRelid(name, NoLock, true);
-	return OidIsValid(*relid);
+	if (!OidIsValid(*relid))
+		return false;
+	/* any view can read it: no need to find out which */
+	if (get_rel_relkind(*relid) == RELKIND_VIEW)
+		*relid = InvalidOid;
+	return true;
 }
 
 /* Event trigger on ddl_command_end of what can change the contents of live views */

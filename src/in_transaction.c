@@ -755,7 +755,7 @@ static bool
 is_concerned(const MvrTracked *tracked, Oid relid, bool is_gone)
 {
 	/* also one that has read no table so far */
-	if (!OidIsValid(relid) && !is_gone)
+	if ((!OidIsValid(relid) && !is_gone) || relid == tracked->view)
 		return true;
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{

@@ -79,6 +79,7 @@ typedef struct View
 	int			nreads;
 	Oid		   *reads;			/* all relations below the query, sorted */
 	bool		calls_functions;	/* users' own */
+	Oid			owner;			/* as whom it is refreshed; InvalidOid: not known yet */
 	MvrWorker  *worker;			/* that refreshes it now, or NULL */
 	int			generation;		/* of that worker's slot */
 } View;
@@ -355,10 +356,30 @@ set_watch(TimestampTz now)
  * ----------
  */
 
+/* InvalidOid if the view is gone */
+static Oid
+get_owner(Oid view)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(view));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 static void
 load_view(View *view, TimestampTz now)
 {
 	MvrTracked *tracked = mvr_catalog_lookup_view(view->view);
+	Oid			owner = get_owner(view->view);
+
+	/* to another owner, row-level security may show other rows */
+	if (OidIsValid(view->owner) && owner != view->owner)
+		set_dirty(view, now);
+	view->owner = owner;
 
 	view->is_tracked = (tracked != NULL && tracked->frontier.valid);
 	load_reads(view);
