@@ -46,6 +46,13 @@ CREATE MATERIALIZED VIEW constant_elsewhere AS
 CREATE MATERIALIZED VIEW constant_above AS
   SELECT (SELECT max(b) FROM t) AS m, coalesce((SELECT max(b) FROM t), '') AS c, rank() OVER (ORDER BY sum(x)) AS r
     FROM t GROUP BY ROLLUP ((SELECT max(b) FROM t));
+-- Sets in a subquery that depends on what is outside
+CREATE TABLE u (id int PRIMARY KEY);
+INSERT INTO u VALUES (1), (2);
+CREATE MATERIALIZED VIEW dependent_having AS
+  SELECT u.id, z.* FROM u, LATERAL (SELECT b, count(*) AS n FROM t WHERE t.a = u.id GROUP BY ROLLUP (b) HAVING b IS NULL) z;
+CREATE MATERIALIZED VIEW dependent_constant AS
+  SELECT u.id, z.* FROM u, LATERAL (SELECT 1 AS k, coalesce(1, 2) AS c, b, count(*) FROM t WHERE t.a = u.id GROUP BY ROLLUP (1, b)) z;
 -- An aggregate's direct argument is of the group, so it is NULL where its key is
 CREATE MATERIALIZED VIEW direct_argument AS
   SELECT a, percentile_disc(a / 10.0) WITHIN GROUP (ORDER BY x) AS p, rank(a) WITHIN GROUP (ORDER BY a) AS r

@@ -49,6 +49,21 @@ CREATE MATERIALIZED VIEW order_lag AS
 CREATE MATERIALIZED VIEW order_unseen AS
   SELECT id, sum(x) OVER (PARTITION BY k) AS s, rank() OVER () AS r,
          row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM (SELECT * FROM a ORDER BY x DESC) s;
+-- Conditions that keep others from failing
+CREATE TABLE attribute (id int PRIMARY KEY, kind text, value text);
+INSERT INTO attribute VALUES (1, 'a', '1'), (2, 'x', 'no number');
+CREATE MATERIALIZED VIEW fence_materialized AS
+  WITH n AS MATERIALIZED (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
+  SELECT count(*) FROM (SELECT * FROM n) s WHERE v > 0;
+CREATE MATERIALIZED VIEW fence_twice AS
+  WITH n AS (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
+  SELECT l.id FROM n l JOIN n r ON l.v = r.v WHERE l.v > 0;
+CREATE MATERIALIZED VIEW fence_unneeded AS
+  WITH n AS MATERIALIZED (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
+  SELECT id, v FROM n WHERE id > 0;
+CREATE MATERIALIZED VIEW fence_not_in AS
+  SELECT count(*) FROM a
+   WHERE id NOT IN (SELECT value::int FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd');
 -- A frame's offset that looks like a key
 CREATE MATERIALIZED VIEW frame_key AS
   SELECT k, 1 AS one, sum(sum(x)) OVER (ORDER BY k ROWS 1 PRECEDING) AS s FROM a GROUP BY k, one;
@@ -116,6 +131,7 @@ UPDATE size SET n = 3;
 CALL steps();
 INSERT INTO b VALUES (20, 1, 3, 's'), (21, 2, 4, 't   ');
 DELETE FROM b WHERE id IN (2, 3);
+INSERT INTO attribute VALUES (5, 'x', 'nor this'), (6, 'b', '6'), (7, 'd', '1');
 CALL steps();
 UPDATE a SET v = v || ' ', x = x + 1 WHERE id < 5;
 UPDATE c SET z = z + 3, k = k + 1 WHERE id > 6;

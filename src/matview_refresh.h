@@ -730,6 +730,7 @@ extern Expr *mvr_tree_make_case(Expr *condition, Expr *value);
 extern Expr *mvr_tree_make_equals(Oid eqop, Expr *a, Expr *b, Oid collation);
 extern Node *mvr_tree_make_exists(Query *query);
 extern Node *mvr_tree_and(List *quals);
+extern bool mvr_tree_may_fail(Node *node);
 extern Query *mvr_tree_make_select(void);
 extern void mvr_tree_append_target(Query *query, Expr *expr, const char *name);
 extern RangeTblEntry *mvr_tree_make_subquery_rte(Query *subquery, const char *name);

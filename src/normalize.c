@@ -33,6 +33,7 @@
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 
@@ -77,6 +78,7 @@ typedef struct InlineContext
 	const char *name;
 	int			levelsup;
 	Query	   *subquery;
+	bool		is_fence;		/* core would compute it by itself */
 } InlineContext;
 
 static bool
@@ -110,7 +112,8 @@ inline_cte_walker(Node *node, InlineContext *context)
 			rte->security_barrier = false;
 			rte->ctename = NULL;
 			rte->ctelevelsup = 0;
-			rte->self_reference = false;
+			/* which means nothing for a subquery: normalize_from_items looks at it */
+			rte->self_reference = context->is_fence;
 			rte->coltypes = rte->coltypmods = rte->colcollations = NIL;
 		}
 		return false;
@@ -132,7 +135,9 @@ inline_ctes(Query *query)
 	query->cteList = NIL;
 	foreach_ptr(CommonTableExpr, cte, ctes)
 	{
-		InlineContext context = {cte->ctename, -1, castNode(Query, cte->ctequery)};
+		InlineContext context = {cte->ctename, -1, castNode(Query, cte->ctequery),
+			cte->ctematerialized == CTEMaterializeAlways ||
+			(cte->ctematerialized == CTEMaterializeDefault && cte->cterefcount > 1)};
 
 		inline_cte_walker((Node *) query, &context);
 		context.levelsup = 0;
@@ -227,6 +232,76 @@ flatten_join(Node *node)
 	}
 	flatten_inner(node, &from, &quals);
 	return (Node *) makeFromExpr(from, mvr_tree_and(quals));
+}
+
+typedef struct FenceContext
+{
+	int			rti;
+	List	   *targets;		/* of the subquery there */
+	bool		is_needed;
+} FenceContext;
+
+/* Does a condition use a column of the subquery that may fail, or may it fail itself? */
+static bool
+is_risky_qual(Node *qual, FenceContext *context)
+{
+	List	   *vars = pull_var_clause(qual, PVC_RECURSE_AGGREGATES | PVC_RECURSE_WINDOWFUNCS |
+									   PVC_RECURSE_PLACEHOLDERS);
+	bool		is_used = false;
+
+	foreach_ptr(Var, var, vars)
+	{
+		TargetEntry *tle = NULL;
+
+		if (var->varno != context->rti || var->varlevelsup != 0)
+			continue;
+		is_used = true;
+		if (var->varattno > 0)
+			tle = get_tle_by_resno(context->targets, var->varattno);
+		if (tle == NULL || mvr_tree_may_fail((Node *) tle->expr))
+			return true;
+	}
+	return is_used && mvr_tree_may_fail(qual);
+}
+
+static void
+find_risky_quals(Node *node, FenceContext *context)
+{
+	Node	   *quals;
+
+	if (IsA(node, RangeTblRef))
+		return;
+	if (IsA(node, JoinExpr))
+	{
+		find_risky_quals(((JoinExpr *) node)->larg, context);
+		find_risky_quals(((JoinExpr *) node)->rarg, context);
+		quals = ((JoinExpr *) node)->quals;
+	}
+	else
+	{
+		foreach_ptr(Node, item, ((FromExpr *) node)->fromlist)
+			find_risky_quals(item, context);
+		quals = ((FromExpr *) node)->quals;
+	}
+	foreach_ptr(Node, qual, make_ands_implicit((Expr *) quals))
+		context->is_needed |= is_risky_qual(qual, context);
+}
+
+/*
+ * A CTE that core computes first may leave out rows for which conditions around it
+ * fail.  As part of the query around it, it would not: conditions are asked in the
+ * order of their cost.  Here a subquery has one in it.
+ */
+static bool
+is_fence_needed(Query *query, int rti)
+{
+	Query	   *sub = rt_fetch(rti, query->rtable)->subquery;
+	FenceContext context = {rti, sub->targetList, false};
+
+	if (sub->jointree->quals == NULL && list_length(sub->jointree->fromlist) <= 1)
+		return false;
+	find_risky_quals((Node *) query->jointree, &context);
+	return context.is_needed;
 }
 
 /* May this subquery become part of the query around it? */
@@ -516,6 +591,7 @@ typedef struct Context
 {
 	List	   *stages;			/* of Query: those that became queries of their own */
 	bool		has_lost_order; /* of some subquery with ORDER BY */
+	bool		has_fence;		/* a CTE that core computes first is in the level */
 	char	   *reason;
 } Context;
 
@@ -647,10 +723,20 @@ normalize_from_items(Query *query, Context *context)
 		if (rte->rtekind == RTE_SUBQUERY)
 		{
 			bool		is_correlated = mvr_tree_is_correlated(rte->subquery);
+			bool		has_fence = context->has_fence;
+			bool		is_fence = rte->self_reference;
 
+			rte->self_reference = false;
 			rte->lateral = is_correlated;
+			context->has_fence = false;
 			rte->subquery = normalize_level(rte->subquery, is_correlated ?
 											ROLE_DEPENDENT : ROLE_ITEM, context);
+			if (context->reason)
+				return query;
+			is_fence |= context->has_fence;
+			context->has_fence = has_fence || is_fence;
+			if (is_fence && is_fence_needed(query, rti))
+				refuse(context, "a condition could be asked of rows that a CTE leaves out, and fail");
 			if (context->reason)
 				return query;
 			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
@@ -782,7 +868,10 @@ normalize_level(Query *query, Role role, Context *context)
 		flatten_aliases(query);
 	if (query->groupClause && query->groupingSets == NIL)
 		mvr_desugar_grouping(query);
-	if (role != ROLE_DEPENDENT && query->groupingSets && mvr_desugar_has_constant_key(query))
+	/* from 18 on the planner must know which columns are keys, which we have not kept */
+	if (role == ROLE_DEPENDENT && query->groupingSets)
+		refuse(context, "a subquery with grouping sets depends on what is outside of it");
+	else if (query->groupingSets && mvr_desugar_has_constant_key(query))
 		refuse(context, "a constant is a key of the grouping sets, and used elsewhere");
 	if (role != ROLE_DEPENDENT)
 	{
@@ -911,7 +1000,7 @@ clear_aliases(Node *node, void *context)
 List *
 mvr_normalize_query(Query *query, char **reason)
 {
-	Context		context = {NIL, false, NULL};
+	Context		context = {0};
 
 	clear_aliases((Node *) query, NULL);
 	query = normalize_level(query, ROLE_VIEW, &context);

@@ -103,6 +103,11 @@ make_rows(Query *sub)
 	if (mvr_layers_is_grouped(sub) || mvr_layers_is_keyed(sub) || sub->hasTargetSRFs ||
 		sub->jointree->fromlist == NIL)
 		return NULL;
+	/* its values would be computed beside the conditions, and so of rows that they leave out */
+	foreach_ptr(TargetEntry, tle, sub->targetList)
+		if (!tle->resjunk && mvr_tree_may_fail((Node *) tle->expr) &&
+			(sub->jointree->quals || list_length(sub->rtable) > 1))
+			return NULL;
 	sub = copyObject(sub);
 	sub->distinctClause = sub->sortClause = NIL;
 	return sub;

@@ -6,10 +6,14 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_aggregate.h"
+#include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "parser/parse_coerce.h"
 #include "parser/parsetree.h"
+#include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
 #include "matview_refresh.h"
@@ -616,4 +620,58 @@ mvr_tree_is_equality(Node *qual)
 		exprCollation(linitial(op->args)) == exprCollation(lsecond(op->args)) &&
 		(op->inputcollid == exprCollation(linitial(op->args))) &&
 		op->opno == lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
+}
+
+static bool
+ends_in(const char *name, const char *end)
+{
+	size_t		length = strlen(name);
+
+	return length >= strlen(end) && strcmp(name + length - strlen(end), end) == 0;
+}
+
+/* Does a function fail for values that there may well be?  Those of users can. */
+static bool
+is_partial_function(Oid funcid, pg_attribute_unused() void *context)
+{
+	static const char *const names[] = {
+		"acos", "acosd", "asin", "asind", "chr", "ln", "log", "log10", "numeric_ln", "numeric_log",
+		"sqrt", "to_date", "to_number", "to_timestamp"
+	};
+	char	   *name;
+
+	if (funcid >= FirstNormalObjectId)
+		return !get_func_leakproof(funcid);
+	name = get_func_name(funcid);
+	for (int i = 0; name && i < (int) lengthof(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	return name && (ends_in(name, "div") || ends_in(name, "mod") || ends_in(name, "pow") ||
+					ends_in(name, "power"));
+}
+
+static bool
+fails_walker(Node *node, void *context)
+{
+	if (node == NULL || IsA(node, Query))
+		return false;
+	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, is_partial_function, NULL))
+		return true;
+	/* from text, and from what may be in a document */
+	if (IsA(node, CoerceViaIO))
+		return TypeCategory(((CoerceViaIO *) node)->resulttype) != TYPCATEGORY_STRING;
+	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcformat == COERCE_EXPLICIT_CAST &&
+		exprType(linitial(((FuncExpr *) node)->args)) == JSONBOID)
+		return true;
+	return expression_tree_walker(node, fails_walker, context);
+}
+
+/*
+ * Can an expression well raise an error, which a condition that stands beside it
+ * may be there to prevent?
+ */
+bool
+mvr_tree_may_fail(Node *node)
+{
+	return fails_walker(node, NULL);
 }
