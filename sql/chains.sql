@@ -114,6 +114,19 @@ SELECT done, contents FROM step('rows');
 DROP MATERIALIZED VIEW named CASCADE;
 SELECT done, contents FROM step('groups');
 
+-- The extension is made anew, and a session has known the log of a view
+CREATE MATERIALIZED VIEW known AS SELECT n, count(*) AS c FROM w GROUP BY n;
+CREATE MATERIALIZED VIEW over_known AS SELECT count(*) AS c FROM known;
+SELECT done, contents FROM step('known');
+SELECT done, contents FROM step('over_known');
+UPDATE w SET n = n + 1;
+SELECT done, contents FROM step('known');
+DROP EXTENSION matview_refresh;
+CREATE EXTENSION matview_refresh;
+INSERT INTO w VALUES (100, 100);
+SELECT done, contents FROM step('known', 'diff');
+SELECT done, contents FROM step('over_known');
+
 DROP SCHEMA chains CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

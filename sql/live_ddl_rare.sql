@@ -247,6 +247,30 @@ INSERT INTO heir VALUES (6, 6);
 INSERT INTO split VALUES (6, 1);
 SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
 
+-- ALTER TABLE with several actions, and one of a table whose row type another one has
+CREATE TABLE first_parent (id int);
+CREATE TABLE second_parent (id int);
+CREATE TABLE of_both (x int) INHERITS (first_parent, second_parent);
+INSERT INTO of_both VALUES (1, 1);
+CREATE MATERIALIZED VIEW of_first AS SELECT id FROM first_parent;
+CREATE MATERIALIZED VIEW of_child AS SELECT id, row_to_json(of_both) AS j FROM of_both;
+CREATE TABLE row_type (a int, b int);
+CREATE DOMAIN row_domain AS row_type;
+CREATE TABLE typed (id int PRIMARY KEY, c row_type[], d row_domain);
+INSERT INTO typed VALUES (1, ARRAY[(1, 2)::row_type], (3, 4));
+CREATE MATERIALIZED VIEW of_typed AS SELECT id, row_to_json(c[1]) AS j, row_to_json(d) AS k FROM typed;
+SELECT matview.set_auto_refresh(v, 'on_commit') FROM unnest('{of_first,of_child,of_typed}'::regclass[]) v;
+ALTER TABLE of_both NO INHERIT first_parent, NO INHERIT second_parent;
+SELECT * FROM wrong() WHERE view IN ('of_first', 'of_child', 'of_typed');
+ALTER TABLE of_both INHERIT second_parent;
+ALTER TABLE of_both ADD COLUMN z int DEFAULT 1, NO INHERIT second_parent;
+SELECT * FROM wrong() WHERE view IN ('of_first', 'of_child', 'of_typed');
+ALTER TABLE row_type ADD COLUMN z int;
+SELECT * FROM wrong() WHERE view IN ('of_first', 'of_child', 'of_typed');
+ALTER TABLE row_type DROP COLUMN b;
+SELECT * FROM wrong() WHERE view IN ('of_first', 'of_child', 'of_typed');
+SELECT j, k FROM of_typed;
+
 -- What a session keeps of views and tables goes when they are dropped
 CREATE PROCEDURE come_and_go() LANGUAGE plpgsql AS $$
 BEGIN

@@ -64,6 +64,19 @@ CREATE MATERIALIZED VIEW fence_unneeded AS
 CREATE MATERIALIZED VIEW fence_not_in AS
   SELECT count(*) FROM a
    WHERE id NOT IN (SELECT value::int FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd');
+-- A subquery that CASE keeps from being computed
+CREATE TABLE maybe (id int PRIMARY KEY, x int);
+INSERT INTO maybe VALUES (1, 1);
+CREATE MATERIALIZED VIEW case_rows AS
+  SELECT id, CASE WHEN (SELECT min(x) FROM maybe) > 0 THEN (SELECT sum(100 / x) FROM maybe) END AS s FROM c;
+CREATE MATERIALIZED VIEW case_groups AS
+  SELECT k, count(*), CASE WHEN EXISTS (SELECT FROM maybe) THEN (SELECT 100 / count(*) FROM maybe) END AS s FROM c GROUP BY k;
+-- Types that differ in the arms of a subquery that depends on what is outside
+CREATE TABLE number (k int, n numeric, f float8);
+CREATE MATERIALIZED VIEW arms_types AS
+  SELECT id FROM a WHERE id IN (SELECT y FROM b WHERE b.k = a.k UNION ALL SELECT n FROM number WHERE number.k = a.k);
+CREATE MATERIALIZED VIEW arms_nested AS
+  SELECT id FROM a WHERE EXISTS (SELECT y FROM b WHERE b.k = a.k UNION ALL (SELECT z FROM c WHERE c.k = a.k EXCEPT SELECT f FROM number));
 -- A frame's offset that looks like a key
 CREATE MATERIALIZED VIEW frame_key AS
   SELECT k, 1 AS one, sum(sum(x)) OVER (ORDER BY k ROWS 1 PRECEDING) AS s FROM a GROUP BY k, one;
@@ -132,9 +145,13 @@ CALL steps();
 INSERT INTO b VALUES (20, 1, 3, 's'), (21, 2, 4, 't   ');
 DELETE FROM b WHERE id IN (2, 3);
 INSERT INTO attribute VALUES (5, 'x', 'nor this'), (6, 'b', '6'), (7, 'd', '1');
+INSERT INTO maybe VALUES (2, 0);
+INSERT INTO number VALUES (1, 6, 6), (2, 7.0, 7);
 CALL steps();
 UPDATE a SET v = v || ' ', x = x + 1 WHERE id < 5;
 UPDATE c SET z = z + 3, k = k + 1 WHERE id > 6;
+DELETE FROM maybe;
+DELETE FROM number WHERE k = 2;
 DELETE FROM c WHERE id = 2;
 UPDATE b SET k = 1 WHERE k = 3;
 CALL steps();

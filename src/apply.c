@@ -159,27 +159,22 @@ end_level(bool has_level, MemoryContext context, ResourceOwner owner)
 }
 
 /*
- * Apply the deltas of base tables.  Returns NULL, or the reason why the view
- * must be recomputed; then what has been written does not matter.  With a lock
- * that is full nothing has been written, and the reason means nothing.
+ * Do something in a subtransaction.  Returns NULL, or the message of an error of
+ * the data; then nothing was done.
  */
 char *
-mvr_apply_deltas(MvrApply *apply, List *deltas)
+mvr_apply_try(void (*body) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile reason = "the contents did not fit the changes";
-	bool		has_level;
+	char	   *volatile message = NULL;
+	bool		has_level = begin_level();
 
-	if (!mvr_estimate_can_fail(apply->stage, deltas))
-		return apply_all(apply, deltas) ? NULL : reason;
-	has_level = begin_level();
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		if (apply_all(apply, deltas))
-			reason = NULL;
+		body(arg);
 		ReleaseCurrentSubTransaction();
 		end_level(has_level, context, owner);
 	}
@@ -194,8 +189,43 @@ mvr_apply_deltas(MvrApply *apply, List *deltas)
 		end_level(has_level, context, owner);
 		if (!is_data_error(error->sqlerrcode))
 			ReThrowError(error);
-		reason = psprintf("the changes could not be computed: %s", error->message);
+		message = error->message;
 	}
 	PG_END_TRY();
-	return reason;
+	return message;
+}
+
+typedef struct Attempt
+{
+	MvrApply   *apply;
+	List	   *deltas;
+	bool		fits;
+} Attempt;
+
+static void
+attempt_all(void *arg)
+{
+	Attempt    *attempt = arg;
+
+	attempt->fits = apply_all(attempt->apply, attempt->deltas);
+}
+
+/*
+ * Apply the deltas of base tables.  Returns NULL, or the reason why the view
+ * must be recomputed; then what has been written does not matter.  With a lock
+ * that is full nothing has been written, and the reason means nothing.
+ */
+char *
+mvr_apply_deltas(MvrApply *apply, List *deltas)
+{
+	Attempt		attempt = {apply, deltas, false};
+	char	   *error = NULL;
+
+	if (mvr_estimate_can_fail(apply->stage, deltas))
+		error = mvr_apply_try(attempt_all, &attempt);
+	else
+		attempt_all(&attempt);
+	if (error)
+		return psprintf("the changes could not be computed: %s", error);
+	return attempt.fits ? NULL : "the contents did not fit the changes";
 }

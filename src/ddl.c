@@ -33,11 +33,16 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -45,6 +50,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -309,17 +315,19 @@ has_child(const CreateSchemaStmt *create)
 	return false;
 }
 
-/* ALTER TABLE: what it alters, or the parent that it takes a child from */
+/*
+ * ALTER TABLE: what it alters.  NULL, so that all is looked at, if it takes a child
+ * from a parent as well.
+ */
 static RangeVar *
 get_altered(const AlterTableStmt *alter)
 {
-	RangeVar   *name = alter->relation;
 	ListCell   *lc;
 
 	foreach(lc, alter->cmds)
 		if (lfirst_node(AlterTableCmd, lc)->subtype == AT_DropInherit)
-			name = castNode(RangeVar, lfirst_node(AlterTableCmd, lc)->def);
-	return name;
+			return NULL;
+	return alter->relation;
 }
 
 /* DROP TRIGGER: the table that it was on */
@@ -329,6 +337,43 @@ get_trigger_table(const DropStmt *drop)
 	List	   *name = linitial_node(List, drop->objects);
 
 	return makeRangeVarFromNameList(list_truncate(list_copy(name), list_length(name) - 1));
+}
+
+/* Does a column, or a domain, have a type or arrays of it? */
+static bool
+is_type_used(Oid type)
+{
+	Relation	depend = table_open(DependRelationId, AccessShareLock);
+	Oid			array = get_array_type(type);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		result = false;
+
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(TypeRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(type));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, keys);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		result = form->classid == RelationRelationId ||
+			(form->classid == TypeRelationId && form->objid != array);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return result || (OidIsValid(array) && is_type_used(array));
+}
+
+/* Can views that do not read a relation depend on its columns? */
+static bool
+has_other_readers(Oid relid)
+{
+	Oid			type = get_rel_type_id(relid);
+
+	return get_rel_relkind(relid) == RELKIND_VIEW || (OidIsValid(type) && is_type_used(type));
 }
 
 /*
@@ -367,8 +412,8 @@ find_target(Node *command, Oid *relid)
 	*relid = RangeVarGetRelid(name, NoLock, true);
 	if (!OidIsValid(*relid))
 		return false;
-	/* any view can read it: no need to find out which */
-	if (get_rel_relkind(*relid) == RELKIND_VIEW)
+	/* no need to find out which */
+	if (has_other_readers(*relid))
 		*relid = InvalidOid;
 	return true;
 }

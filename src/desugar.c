@@ -66,6 +66,26 @@ fits_columns(Query *arm, SetOperationStmt *op)
 	return true;
 }
 
+static bool
+fits_arm(Query *query, Node *arm, SetOperationStmt *op)
+{
+	SetOperationStmt *lower = (SetOperationStmt *) arm;
+
+	if (IsA(arm, RangeTblRef))
+		return fits_columns(rt_fetch(((RangeTblRef *) arm)->rtindex, query->rtable)->subquery, op);
+	return equal(lower->colTypes, op->colTypes) && equal(lower->colCollations, op->colCollations) &&
+		fits_arm(query, lower->larg, lower) && fits_arm(query, lower->rarg, lower);
+}
+
+/* Have all arms of a set operation the types of its columns already? */
+bool
+mvr_desugar_fits_arms(Query *query)
+{
+	SetOperationStmt *op = castNode(SetOperationStmt, query->setOperations);
+
+	return fits_arm(query, op->larg, op) && fits_arm(query, op->rarg, op);
+}
+
 /*
  * Give the arms of a set operation the types and collations of its columns.  The
  * parser leaves that to the planner.

@@ -32,7 +32,7 @@
 static HTAB *bases = NULL;
 static uint64 invalidations = 0;
 
-/* Relcache callback: forget what is known of a relation, or of all */
+/* Relcache callback: forget what is known of a relation, its log, or of all */
 static void
 invalidate_bases(pg_attribute_unused() Datum arg, Oid relid)
 {
@@ -40,16 +40,10 @@ invalidate_bases(pg_attribute_unused() Datum arg, Oid relid)
 	MvrBase    *base;
 
 	invalidations++;
-	if (OidIsValid(relid))
-	{
-		base = hash_search(bases, &relid, HASH_FIND, NULL);
-		if (base)
-			base->is_valid = false;
-		return;
-	}
 	hash_seq_init(&status, bases);
 	while ((base = hash_seq_search(&status)) != NULL)
-		base->is_valid = false;
+		if (!OidIsValid(relid) || relid == base->base || relid == base->row.log)
+			base->is_valid = false;
 }
 
 static void

@@ -761,6 +761,7 @@ extern bool mvr_tree_is_equality(Node *qual);
  * ----------
  */
 extern Query *mvr_desugar_set_operations(Query *query);
+extern bool mvr_desugar_fits_arms(Query *query);
 extern void mvr_desugar_grouping(Query *query);
 extern bool mvr_desugar_has_constant_key(Query *query);
 extern Query *mvr_desugar_grouping_sets(Query *query, char **reason);
@@ -1333,6 +1334,7 @@ typedef struct MvrApply
 extern Oid	mvr_apply_lookup_row_index(Relation view, const MvrStage *stage);
 extern const char *mvr_apply_find_fault(Relation view, const MvrStage *stage,
 										const MvrTracked *tracked);
+extern char *mvr_apply_try(void (*body) (void *arg), void *arg);
 extern char *mvr_apply_deltas(MvrApply *apply, List *deltas);
 
 /* ----------

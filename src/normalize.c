@@ -868,6 +868,9 @@ normalize_level(Query *query, Role role, Context *context)
 		flatten_aliases(query);
 	if (query->groupClause && query->groupingSets == NIL)
 		mvr_desugar_grouping(query);
+	/* the planner casts them, and we have not */
+	if (role == ROLE_DEPENDENT && query->setOperations && !mvr_desugar_fits_arms(query))
+		refuse(context, "a set operation of different types depends on what is outside of it");
 	/* from 18 on the planner must know which columns are keys, which we have not kept */
 	if (role == ROLE_DEPENDENT && query->groupingSets)
 		refuse(context, "a subquery with grouping sets depends on what is outside of it");

@@ -454,6 +454,32 @@ add_counts(Refresh *refresh, MvrHeap *view)
 	refresh->deleted += view->deleted;
 }
 
+static void
+renew_all(void *arg)
+{
+	Refresh    *refresh = arg;
+
+	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked,
+					refresh->stage->strategy == MVR_GROUPS &&
+					!OidIsValid(mvr_apply_lookup_row_index(refresh->view, refresh->stage)));
+}
+
+/*
+ * The view's query may not compute what a stage does, because a CASE around it
+ * says so, and that may fail.  Then the view is recomputed by its query, this time
+ * and as long as that is so.
+ */
+static void
+give_up_states(Refresh *refresh, const char *error)
+{
+	foreach_ptr(MvrStage, inner, refresh->stage->inner)
+		inner->state = InvalidOid;
+	refresh->stage->state = InvalidOid;
+	refresh->tracked = mvr_catalog_lookup_view(refresh->view_oid);
+	refresh->may_store = false;
+	refresh->reason = psprintf("the state of a stage could not be computed: %s", error);
+}
+
 /*
  * New states for the stages of a tracked view.  Returns that of the view's own,
  * still empty; or NULL if it needs none.
@@ -461,11 +487,16 @@ add_counts(Refresh *refresh, MvrHeap *view)
 static MvrHeap *
 renew_states(Refresh *refresh)
 {
+	char	   *error = NULL;
+
 	if (refresh->tracked == NULL)
 		return NULL;
-	mvr_inner_renew(refresh->view, refresh->stage, refresh->tracked,
-					refresh->stage->strategy == MVR_GROUPS &&
-					!OidIsValid(mvr_apply_lookup_row_index(refresh->view, refresh->stage)));
+	if (refresh->stage->inner == NIL)
+		renew_all(refresh);
+	else
+		error = mvr_apply_try(renew_all, refresh);
+	if (error)
+		give_up_states(refresh, error);
 	if (!OidIsValid(refresh->stage->state))
 		return NULL;
 	return mvr_heap_open(refresh->stage->state, RowExclusiveLock);
