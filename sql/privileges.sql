@@ -75,6 +75,48 @@ SELECT matview.explain('m');
 SELECT matview.check('m');
 RESET ROLE;
 SELECT contents('m');
+-- Who has MAINTAIN may call all that the owner may; where that privilege does
+-- not exist, the owner does
+SELECT current_setting('server_version_num')::int >= 170000 AS has_maintain \gset
+\set maintainer regress_mvr_owner
+\if :has_maintain
+GRANT MAINTAIN ON m TO regress_mvr_stranger;
+\set maintainer regress_mvr_stranger
+\endif
+UPDATE t SET v = v + 10 WHERE id = 1;
+SET ROLE :maintainer;
+SELECT current_user = :'maintainer' AS is_maintainer;
+SELECT mode FROM matview.refresh_incremental('m');
+SELECT mode FROM matview.refresh('m');
+SELECT mode FROM matview.refresh('m', 'diff');
+SELECT mode FROM matview.refresh_concurrent('m');
+SELECT mode FROM matview.refresh_full('m');
+SELECT matview.track('m');
+SELECT * FROM matview.check('m');
+SELECT count(*) > 0 AS explained FROM matview.explain('m');
+SELECT matview.set_auto_refresh('m', '1 day');
+SELECT matview.schedule_auto_refresh('m', '1 hour');
+SELECT matview.pause('m');
+SELECT matview.resume('m');
+SELECT matview.set_auto_refresh('m', 'off');
+SELECT matview.untrack('m');
+SET ROLE regress_mvr_owner;
+SELECT mode FROM matview.refresh_incremental('m');
+RESET ROLE;
+SELECT contents('m');
+-- ... of that view, and as long as he has it
+\if :has_maintain
+SET ROLE regress_mvr_stranger;
+SELECT try('SELECT matview.refresh_incremental(''g'')') <> '42501 permission denied for materialized view "g"' AS wrong \gset
+RESET ROLE;
+REVOKE MAINTAIN ON m FROM regress_mvr_stranger;
+\if :wrong
+\echo a privilege on one view is one on another
+\endif
+\endif
+SET ROLE regress_mvr_stranger;
+SELECT try('SELECT matview.refresh_incremental(''m'')'), try('SELECT matview.set_auto_refresh(''m'', ''off'')');
+RESET ROLE;
 -- A superuser refreshes as the owner: no more rights than he has
 REVOKE SELECT ON t FROM regress_mvr_owner, PUBLIC;
 INSERT INTO t VALUES (8, 8);
@@ -259,6 +301,12 @@ RESET ROLE;
 INSERT INTO t VALUES (21, 21);
 SELECT done, contents FROM step('m');
 ALTER TABLE t NO INHERIT above;
+
+-- Who may set what: anybody, a superuser, nobody but the configuration file
+SET ROLE regress_mvr_writer;
+SELECT name, try(format('SET LOCAL %s TO DEFAULT', name)) FROM pg_settings WHERE name LIKE 'matview.%' ORDER BY name;
+RESET ROLE;
+SELECT name, try(format('SET LOCAL %s TO DEFAULT', name)) FROM pg_settings WHERE name LIKE 'matview.%' ORDER BY name;
 
 SELECT * FROM matview.dependencies ORDER BY view::text, depends_on::text;
 DROP SCHEMA rights CASCADE;
