@@ -96,7 +96,9 @@ SELECT c, t.* FROM unnest(ARRAY['set_auto_refresh(''base'', ''off'')', 'pause(''
 -- read-only
 BEGIN READ ONLY;
 SELECT * FROM try($$SELECT matview.set_auto_refresh('v', 'on_change')$$);
+SELECT * FROM try($$SELECT matview.schedule_auto_refresh('v', '1 day')$$);
 SELECT * FROM try($$SELECT matview.pause('v')$$);
+SELECT * FROM try($$SELECT matview.resume('v')$$);
 ROLLBACK;
 -- no policy
 SELECT matview.set_auto_refresh('v', 'off');
