@@ -44,6 +44,9 @@ CREATE MATERIALIZED VIEW from_barrier AS SELECT id, v FROM barrier;
 CREATE MATERIALIZED VIEW set_recursive AS
   WITH RECURSIVE r (id) AS (SELECT id FROM t WHERE id = 1 UNION ALL SELECT t.id FROM r JOIN t ON t.id = r.id * 2)
   SELECT id FROM r;
+-- Locks
+CREATE MATERIALIZED VIEW set_locks AS SELECT id, v FROM t FOR SHARE;
+CREATE MATERIALIZED VIEW set_locks_below AS SELECT k, count(*) AS n FROM (SELECT k FROM t FOR UPDATE OF t) x GROUP BY k;
 -- Functions
 CREATE MATERIALIZED VIEW f_now AS SELECT id FROM t WHERE now() > '2020-01-01';
 CREATE MATERIALIZED VIEW f_current_date AS SELECT id FROM t WHERE current_date > date '2020-01-01';
@@ -153,6 +156,17 @@ SELECT * FROM step('z_widest');
 INSERT INTO widest VALUES (1);
 SELECT * FROM step('z_widest');
 SELECT reason FROM matview.history WHERE view = 'z_widest'::regclass ORDER BY started;
+
+-- More aggregates than the state of a group can have columns
+SELECT 'CREATE MATERIALIZED VIEW z_aggregates AS SELECT k, ' || string_agg(format('max(v + %s) AS c%s', i, i), ', ') || ' FROM t GROUP BY k' AS command
+  FROM generate_series(1, 840) i \gset
+\set ECHO none
+:command;
+\set ECHO all
+SELECT done, ins, upd, del FROM step('z_aggregates');
+INSERT INTO t VALUES (5, 1, 500);
+SELECT * FROM step('z_aggregates');
+SELECT reason FROM matview.history WHERE view = 'z_aggregates'::regclass ORDER BY started;
 
 DROP SCHEMA fallback CASCADE;
 SELECT * FROM leftovers();
