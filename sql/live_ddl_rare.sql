@@ -247,6 +247,66 @@ INSERT INTO heir VALUES (6, 6);
 INSERT INTO split VALUES (6, 1);
 SELECT * FROM wrong() WHERE view IN ('of_heir', 'of_split');
 
+-- Members that are unlogged, foreign or temporary; a table that becomes unlogged
+CREATE FOREIGN DATA WRAPPER nowhere;
+CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+CREATE TABLE mixed (id int, k int) PARTITION BY LIST (k);
+CREATE TABLE mixed_1 PARTITION OF mixed FOR VALUES IN (1);
+CREATE MATERIALIZED VIEW of_mixed_s AS SELECT id, k FROM mixed WHERE k < 9;
+CREATE MATERIALIZED VIEW of_mixed_c AS SELECT id, k FROM mixed WHERE k < 9;
+SELECT matview.set_auto_refresh('of_mixed_s', 'on_statement'), matview.set_auto_refresh('of_mixed_c', 'on_commit');
+CREATE UNLOGGED TABLE mixed_4 PARTITION OF mixed FOR VALUES IN (4);
+INSERT INTO mixed_4 VALUES (5, 4);
+INSERT INTO mixed VALUES (6, 4);
+SELECT * FROM wrong() WHERE view LIKE 'of_mixed%';
+BEGIN;
+INSERT INTO mixed VALUES (7, 1);
+SELECT * FROM wrong() WHERE view LIKE 'of_mixed_s%';
+COMMIT;
+TRUNCATE mixed_4;
+SELECT * FROM wrong() WHERE view LIKE 'of_mixed%';
+SELECT matview.set_auto_refresh('of_mixed_c', 'off');
+CREATE FOREIGN TABLE mixed_9 PARTITION OF mixed FOR VALUES IN (9) SERVER nowhere;
+INSERT INTO mixed VALUES (22, 1);
+SELECT * FROM wrong() WHERE view LIKE 'of_mixed_s%';
+CREATE TEMP TABLE heir_temp () INHERITS (heir);
+BEGIN;
+INSERT INTO heir VALUES (50, 50);
+COMMIT;
+SELECT * FROM wrong() WHERE view = 'of_heir';
+DROP TABLE heir_temp;
+CREATE TABLE volatile (id int PRIMARY KEY, w int);
+INSERT INTO volatile VALUES (1, 1);
+CREATE MATERIALIZED VIEW of_volatile AS SELECT id, w FROM volatile;
+SELECT matview.set_auto_refresh('of_volatile', 'on_commit');
+ALTER TABLE volatile SET UNLOGGED;
+CREATE TABLE volatile_child () INHERITS (volatile);
+INSERT INTO volatile_child VALUES (2, 2);
+SELECT * FROM wrong() WHERE view = 'of_volatile';
+DROP TABLE volatile_child;
+ALTER TABLE volatile DISABLE TRIGGER ALL;
+UPDATE volatile SET w = 7;
+ALTER TABLE volatile ENABLE TRIGGER ALL;
+SET session_replication_role = replica;
+UPDATE volatile SET w = w + 1;
+RESET session_replication_role;
+SELECT * FROM wrong() WHERE view = 'of_volatile';
+-- A plain view that comes to read a materialized view that is not tracked
+CREATE MATERIALIZED VIEW untracked AS SELECT id FROM volatile;
+CREATE VIEW turned AS SELECT id FROM retyped;
+CREATE MATERIALIZED VIEW of_turned AS SELECT id FROM turned;
+SELECT matview.set_auto_refresh('of_turned', 'on_commit');
+CREATE OR REPLACE VIEW turned AS SELECT id FROM untracked;
+INSERT INTO volatile VALUES (3, 3);
+REFRESH MATERIALIZED VIEW untracked;
+SELECT * FROM wrong() WHERE view = 'of_turned';
+INSERT INTO volatile VALUES (4, 4);
+SELECT mode FROM matview.refresh('untracked');
+SELECT * FROM wrong() WHERE view = 'of_turned';
+INSERT INTO volatile VALUES (5, 5);
+SELECT mode FROM matview.refresh_incremental('untracked');
+SELECT * FROM wrong() WHERE view = 'of_turned';
+
 -- ALTER TABLE with several actions, and one of a table whose row type another one has
 CREATE TABLE first_parent (id int);
 CREATE TABLE second_parent (id int);
@@ -292,6 +352,7 @@ CALL come_and_go();
 SELECT kept() - :before < 6 AS "few are kept";
 
 DROP SCHEMA rare, rare_tables, rare_others CASCADE;
+DROP FOREIGN DATA WRAPPER nowhere CASCADE;
 SELECT * FROM leftovers();
 
 -- A base table is dropped while event triggers are off

@@ -374,6 +374,17 @@ bring_member(Oid member, bool live, int16 *types, int n, Oid function, Oid log,
 		create_trigger(member, types[i], function, log, base);
 }
 
+/*
+ * Can a member have our triggers?  Where one cannot, views are not maintained; but
+ * live ones are recomputed by those who write the others.
+ */
+static bool
+can_have_triggers(Oid member)
+{
+	return get_rel_relkind(member) != RELKIND_FOREIGN_TABLE &&
+		get_rel_persistence(member) != RELPERSISTENCE_TEMP;
+}
+
 /* The triggers that live views need, or none if there are no such views */
 static void
 arm_member_live(Oid member, bool by_row, Oid function, Oid log, Oid base)
@@ -467,7 +478,8 @@ mvr_capture_arm(Relation base, Oid log)
 		drop_trigger(found->oid, found->rel);
 	}
 	foreach(lc, members)
-		arm_member(lfirst_oid(lc), by_row, function, log, RelationGetRelid(base));
+		if (can_have_triggers(lfirst_oid(lc)))
+			arm_member(lfirst_oid(lc), by_row, function, log, RelationGetRelid(base));
 	return true;
 }
 
@@ -502,8 +514,19 @@ mvr_capture_arm_live(Relation base, Oid log)
 	if (base->rd_rel->relkind == RELKIND_MATVIEW)
 		return;
 	foreach(lc, members)
-		arm_member_live(lfirst_oid(lc), by_row, get_function(), log,
-						RelationGetRelid(base));
+		if (can_have_triggers(lfirst_oid(lc)))
+			arm_member_live(lfirst_oid(lc), by_row, get_function(), log,
+							RelationGetRelid(base));
+}
+
+/* Has a member exactly these triggers of ours, of those for live views or of the others? */
+static bool
+has_triggers(Oid member, Oid log, bool live, int16 *types, int n)
+{
+	foreach_ptr(Found, found, list_found(member, get_function(), log, live))
+		if (!take_wanted(types, &n, found))
+			return false;
+	return n == 0;
 }
 
 /* Are they as they should be for live views? */
@@ -521,10 +544,30 @@ mvr_capture_is_live(Relation base, Oid log)
 		int16		types[MAX_WANTED];
 		int			n = get_live_types(by_row, types);
 
-		foreach_ptr(Found, found, list_found(lfirst_oid(lc), get_function(), log, true))
-			if (!take_wanted(types, &n, found))
-				return false;
-		if (n > 0)
+		if (can_have_triggers(lfirst_oid(lc)) &&
+			!has_triggers(lfirst_oid(lc), log, true, types, n))
+			return false;
+	}
+	return true;
+}
+
+/* Do these, and the others, tell of all writes that triggers can tell of? */
+bool
+mvr_capture_is_heard(Relation base, Oid log)
+{
+	List	   *members = mvr_members_list(base, AccessShareLock);
+	bool		by_row = mvr_members_need_row_capture(members);
+	ListCell   *lc;
+
+	if (!mvr_capture_is_live(base, log))
+		return false;
+	foreach(lc, base->rd_rel->relkind == RELKIND_MATVIEW ? NIL : members)
+	{
+		int16		types[MAX_WANTED];
+		int			n = get_wanted_types(get_rel_relkind(lfirst_oid(lc)), by_row, types);
+
+		if (can_have_triggers(lfirst_oid(lc)) &&
+			!has_triggers(lfirst_oid(lc), log, false, types, n))
 			return false;
 	}
 	return true;

@@ -692,6 +692,7 @@ extern bool mvr_capture_arm(Relation base, Oid log);
 extern void mvr_capture_lock(Relation base);
 extern void mvr_capture_arm_live(Relation base, Oid log);
 extern bool mvr_capture_is_live(Relation base, Oid log);
+extern bool mvr_capture_is_heard(Relation base, Oid log);
 extern bool mvr_capture_disarm(Oid base, bool wait);
 extern int64 mvr_capture_shape(Relation base, Oid log, Bitmapset *columns);
 extern int64 mvr_capture_shape_part(List *members, Oid log, Oid base,

@@ -553,22 +553,28 @@ bool
 mvr_track_is_heard(const MvrSource *source)
 {
 	Relation	base = try_table_open(source->base, AccessShareLock);
-	bool		result = base && OidIsValid(source->log) &&
-		mvr_capture_shape(base, source->log, source->columns) == source->shape &&
-		mvr_capture_is_live(base, source->log);
+	bool		result = base && SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->log)) &&
+		mvr_capture_is_heard(base, source->log);
 
 	if (base)
 		table_close(base, NoLock);
 	return result;
 }
 
-/* Do the writers of all that a live view reads know of it? */
+/* Do the writers of all that a live view reads tell it all that it needs? */
 bool
 mvr_track_is_complete(const MvrTracked *tracked)
 {
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
-		if (!mvr_track_is_heard(source))
+		Relation	base = try_table_open(source->base, AccessShareLock);
+		bool		is_armed = base && OidIsValid(source->log) &&
+			mvr_capture_shape(base, source->log, source->columns) == source->shape &&
+			mvr_capture_is_live(base, source->log);
+
+		if (base)
+			table_close(base, NoLock);
+		if (!is_armed)
 			return false;
 	}
 	return true;
@@ -622,11 +628,16 @@ hold_logs(const MvrTracked *tracked)
  * ----------
  */
 
-/* Can triggers tell of a table's changes?  What a crash does to it, nobody tells. */
+/*
+ * Can triggers tell of a table's changes, or refreshes of a view's?  Not of those of
+ * foreign and temporary members; what a crash does to a table, nobody tells.
+ */
 static bool
 can_watch(Relation base)
 {
-	return mvr_members_refusal(base) == NULL ||
+	if (RelationGetNumberOfAttributes(base) > MaxHeapAttributeNumber - MVR_LOG_FIXED)
+		return false;
+	return base->rd_rel->relkind == RELKIND_MATVIEW || mvr_members_refusal_of(base) == NULL ||
 		base->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED;
 }
 
