@@ -385,7 +385,7 @@ null_keys_mutator(Node *node, SetContext *context)
 	if (IsA(node, GroupingFunc) &&
 		(int) ((GroupingFunc *) node)->agglevelsup == context->sublevels_up)
 		return make_grouping_value((GroupingFunc *) node, context->members);
-	/* arguments of aggregates are of the input's rows, where no key is NULL; direct ones of the group */
+	/* an aggregate's arguments are of the input's rows; only the direct ones are of the group */
 	if (IsA(node, Aggref) && (int) ((Aggref *) node)->agglevelsup == context->sublevels_up)
 	{
 		Aggref	   *agg = copyObject((Aggref *) node);

@@ -23,10 +23,11 @@
  * has not given it yet (pending.c): that is what a refresh applies.
  *
  * Locks: ExclusiveLock on the view (AccessExclusiveLock for refresh_full),
- * AccessShareLock on its base tables (before that, if the view is live), and ShareUpdateExclusiveLock on the
- * change logs if the view has no frontier, so that nobody trims what it does
- * not know to be wanted.  All are kept until the end of the transaction.
- * Arming takes ShareRowExclusiveLock on base tables that are not captured yet.
+ * AccessShareLock on its base tables (before that, if the view is live), and
+ * ShareUpdateExclusiveLock on the change logs if the view has no frontier, so that
+ * nobody trims what it does not know to be wanted.  All are kept until the end of
+ * the transaction.  Arming takes ShareRowExclusiveLock on base tables that are not
+ * captured yet.
  */
 #include "postgres.h"
 
