@@ -707,6 +707,7 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
  */
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
+extern uint64 mvr_mutable_hash_settings(void);
 extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
 
 /* ----------

@@ -649,6 +649,21 @@ hash_text(const char *text, uint64 seed)
 	return hash_bytes_extended((const unsigned char *) text, strlen(text), seed);
 }
 
+/* Fingerprint of the settings that functions read */
+uint64
+mvr_mutable_hash_settings(void)
+{
+	uint64		hash = 0;
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+	{
+		const char *value = GetConfigOption(settings[i], true, false);
+
+		hash = hash_text(value ? value : "", hash);
+	}
+	return hash;
+}
+
 /* Fingerprint of an expanded query and of what else its result depends on */
 int64
 mvr_mutable_hash(Query *query, bool reads_settings)
@@ -664,13 +679,8 @@ mvr_mutable_hash(Query *query, bool reads_settings)
 		hash = hash_number(hash_all_functions(), hash);
 	if (context.calls_any || context.searches_text)
 		hash = hash_number(hash_text_search(), hash);
-	for (int i = 0; reads_settings && i < (int) lengthof(settings); i++)
-	{
-		const char *value = GetConfigOption(settings[i], true, false);
-
-		if (value)
-			hash = hash_text(value, hash);
-	}
+	if (reads_settings)
+		hash = hash_number(mvr_mutable_hash_settings(), hash);
 	return (int64) hash;
 }
 

@@ -917,6 +917,7 @@ mvr_scheduler_main(Datum arg)
 {
 	MemoryContext context;
 	bool		is_there = true;
+	uint64		settings;
 
 	mvr_process_set_signals();
 	enter_slot((Oid) DatumGetInt64(arg));
@@ -924,6 +925,7 @@ mvr_scheduler_main(Datum arg)
 	mvr_pool_begin(me);
 	create_tables();
 	look_for_prepared();
+	settings = mvr_mutable_hash_settings();
 	context = AllocSetContextCreate(TopMemoryContext, "matview scheduler",
 									ALLOCSET_DEFAULT_SIZES);
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -936,8 +938,11 @@ mvr_scheduler_main(Datum arg)
 		MemoryContextReset(context);
 		report_presence(is_there);
 		mvr_process_wait(next);
-		/* the settings that refreshes run with may be others */
-		if (mvr_process_take_reload())
+		if (mvr_process_take_reload() && settings != mvr_mutable_hash_settings())
+		{
+			/* those that refreshes run with are others now */
+			settings = mvr_mutable_hash_settings();
 			must_list = others_touched = true;
+		}
 	}
 }
