@@ -61,6 +61,9 @@ CREATE MATERIALIZED VIEW fence_twice AS
 CREATE MATERIALIZED VIEW fence_unneeded AS
   WITH n AS MATERIALIZED (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
   SELECT id, v FROM n WHERE id > 0;
+CREATE MATERIALIZED VIEW fence_lateral AS
+  WITH n AS MATERIALIZED (SELECT id, k, x FROM a WHERE x > 1)
+  SELECT l.id, r.x FROM n l, LATERAL (SELECT x FROM n WHERE n.k = l.k AND n.id < l.id) r;
 CREATE MATERIALIZED VIEW fence_not_in AS
   SELECT count(*) FROM a
    WHERE id NOT IN (SELECT value::int FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd');

@@ -245,15 +245,14 @@ typedef struct FenceContext
 static bool
 is_risky_qual(Node *qual, FenceContext *context)
 {
-	List	   *vars = pull_var_clause(qual, PVC_RECURSE_AGGREGATES | PVC_RECURSE_WINDOWFUNCS |
-									   PVC_RECURSE_PLACEHOLDERS);
+	List	   *vars = pull_vars_of_level(qual, 0);
 	bool		is_used = false;
 
 	foreach_ptr(Var, var, vars)
 	{
 		TargetEntry *tle = NULL;
 
-		if (var->varno != context->rti || var->varlevelsup != 0)
+		if (var->varno != context->rti)
 			continue;
 		is_used = true;
 		if (var->varattno > 0)
