@@ -51,6 +51,23 @@ CREATE TABLE u (id int PRIMARY KEY);
 INSERT INTO u VALUES (1), (2);
 CREATE MATERIALIZED VIEW dependent_having AS
   SELECT u.id, z.* FROM u, LATERAL (SELECT b, count(*) AS n FROM t WHERE t.a = u.id GROUP BY ROLLUP (b) HAVING b IS NULL) z;
+CREATE MATERIALIZED VIEW dependent_left AS
+  SELECT u.id, z.* FROM u LEFT JOIN LATERAL (SELECT b, x, grouping(b, x) AS g, count(*) + u.id AS n, sum(x + u.id) AS s
+    FROM t WHERE t.a = u.id GROUP BY CUBE (b, x)) z ON z.n > 2;
+CREATE MATERIALIZED VIEW dependent_array AS
+  SELECT id, ARRAY(SELECT coalesce(b, 'all') || grouping(b) || count(*) FROM t WHERE t.a = u.id
+                    GROUP BY ROLLUP (b) ORDER BY grouping(b) DESC, b DESC) AS bs FROM u;
+CREATE MATERIALIZED VIEW dependent_limit AS
+  SELECT u.id, z.* FROM u, LATERAL (SELECT DISTINCT b, sum(x) AS s, rank() OVER (PARTITION BY grouping(b) ORDER BY sum(x), b) AS r
+    FROM t WHERE t.a = u.id GROUP BY GROUPING SETS ((b), (b, x), ()) ORDER BY s DESC NULLS LAST, b, r LIMIT 3) z;
+CREATE MATERIALIZED VIEW dependent_value AS
+  SELECT id, (SELECT max(n) FROM (SELECT count(*) AS n FROM t v WHERE v.a = w.a GROUP BY ROLLUP (v.b, v.x)
+                                  HAVING count(*) < w.x AND EXISTS (SELECT FROM t WHERE t.x = count(v.b) + w.a)) s) AS m,
+         exists(SELECT FROM t v WHERE v.x > w.x GROUP BY GROUPING SETS ((v.a), (v.b), ()) HAVING sum(v.x) BETWEEN w.a AND w.x) AS e FROM t w;
+CREATE MATERIALIZED VIEW dependent_within AS
+  SELECT a, sum(x) AS s, (SELECT count(g) FROM (SELECT grouping(v.b) AS g, sum(t.x) AS outside, max(v.x) AS x
+                                                 FROM t v WHERE v.a = t.a GROUP BY ROLLUP (v.b)) z WHERE z.outside > z.x) AS n
+    FROM t GROUP BY a;
 CREATE MATERIALIZED VIEW dependent_constant AS
   SELECT u.id, z.* FROM u, LATERAL (SELECT 1 AS k, coalesce(1, 2) AS c, b, count(*) FROM t WHERE t.a = u.id GROUP BY ROLLUP (1, b)) z;
 -- An aggregate's direct argument is of the group, so it is NULL where its key is

@@ -58,6 +58,12 @@ CREATE MATERIALIZED VIEW fence_materialized AS
 CREATE MATERIALIZED VIEW fence_twice AS
   WITH n AS (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
   SELECT l.id FROM n l JOIN n r ON l.v = r.v WHERE l.v > 0;
+CREATE MATERIALIZED VIEW fence_offset AS
+  SELECT id, v FROM (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd' LIMIT ALL OFFSET 0) s
+   WHERE v > 0 OFFSET 0;
+CREATE MATERIALIZED VIEW fence_left AS
+  WITH n AS (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
+  SELECT c.id, n.v, (SELECT count(*) FROM n m WHERE 100 / m.v > c.z) AS q FROM c LEFT JOIN n ON n.v = c.z AND n.v > 0;
 CREATE MATERIALIZED VIEW fence_unneeded AS
   WITH n AS MATERIALIZED (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
   SELECT id, v FROM n WHERE id > 0;
@@ -80,6 +86,12 @@ CREATE MATERIALIZED VIEW arms_types AS
   SELECT id FROM a WHERE id IN (SELECT y FROM b WHERE b.k = a.k UNION ALL SELECT n FROM number WHERE number.k = a.k);
 CREATE MATERIALIZED VIEW arms_nested AS
   SELECT id FROM a WHERE EXISTS (SELECT y FROM b WHERE b.k = a.k UNION ALL (SELECT z FROM c WHERE c.k = a.k EXCEPT SELECT f FROM number));
+CREATE MATERIALIZED VIEW arms_lateral AS
+  SELECT a.id, s.* FROM a LEFT JOIN LATERAL ((SELECT y, k FROM b WHERE b.k = a.k INTERSECT ALL SELECT n, k FROM number WHERE number.n > a.x - 50)
+    UNION SELECT z, id FROM c WHERE c.k = a.k ORDER BY 1, 2 OFFSET 1) s ON s.y > a.x - 90;
+CREATE MATERIALIZED VIEW arms_array AS
+  SELECT id, ARRAY(SELECT y FROM b WHERE b.k = a.k UNION ALL SELECT f FROM number WHERE number.k = a.k ORDER BY 1 DESC) AS ys,
+         (SELECT sum(v) FROM (SELECT y AS v FROM b WHERE b.k = a.k EXCEPT ALL SELECT n FROM number WHERE number.k = a.x) s) AS v FROM a;
 -- A frame's offset that looks like a key
 CREATE MATERIALIZED VIEW frame_key AS
   SELECT k, 1 AS one, sum(sum(x)) OVER (ORDER BY k ROWS 1 PRECEDING) AS s FROM a GROUP BY k, one;

@@ -196,11 +196,15 @@ add_item_qual(Query *owner, int rti, Node *qual)
 	owner->hasSubLinks = true;
 }
 
-/* Let an item of a query read a subquery instead */
+/* Let an item of a query read a subquery instead; a fence remains one */
 void
 mvr_place_replace(Query *owner, int rti, Query *by)
 {
-	lfirst(list_nth_cell(owner->rtable, rti - 1)) = mvr_tree_make_subquery_rte(by, "item");
+	RangeTblEntry *rte = mvr_tree_make_subquery_rte(by, "item");
+
+	if (mvr_tree_is_fence(rt_fetch(rti, owner->rtable)))
+		mvr_tree_set_fence(rte);
+	lfirst(list_nth_cell(owner->rtable, rti - 1)) = rte;
 }
 
 /* Returns how many levels below the query the owner is */
@@ -393,6 +397,7 @@ resolve_walker(Node *node, MvrItems *context)
 		rte->alias = NULL;
 		if (stage)
 			memcpy(rte, mvr_item_build_stage(stage), sizeof(RangeTblEntry));
+		mvr_tree_build_fence(rte);
 		return false;
 	}
 	if (IsA(node, Query))

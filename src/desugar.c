@@ -86,6 +86,13 @@ mvr_desugar_fits_arms(Query *query)
 	return fits_arm(query, op->larg, op) && fits_arm(query, op->rarg, op);
 }
 
+/* SELECT <all columns> FROM (query), at the level where the query was */
+static Query *
+put_around(Query *query, const char *name)
+{
+	return mvr_tree_make_outer(mvr_tree_lower(query), name);
+}
+
 /*
  * Give the arms of a set operation the types and collations of its columns.  The
  * parser leaves that to the planner.
@@ -98,7 +105,7 @@ coerce_arm(Query *arm, SetOperationStmt *op)
 
 	if (fits_columns(arm, op))
 		return arm;
-	outer = mvr_tree_make_outer(arm, "arm");
+	outer = put_around(arm, "arm");
 	foreach_ptr(TargetEntry, tle, outer->targetList)
 	{
 		tle->expr = coerce_column(tle->expr, list_nth_oid(op->colTypes, n),
@@ -142,7 +149,7 @@ make_tag_count(AttrNumber attno, int n)
 static Query *
 make_tagged(Query *arm, int n)
 {
-	Query	   *query = mvr_tree_make_outer(arm, "arm");
+	Query	   *query = put_around(arm, "arm");
 
 	mvr_tree_append_target(query, mvr_tree_make_int4(n), "tag");
 	return query;
@@ -152,9 +159,9 @@ make_tagged(Query *arm, int n)
 static Query *
 make_tagged_groups(Query *left, Query *right, SetOperationStmt *op)
 {
-	Query	   *query = mvr_tree_make_outer(mvr_tree_make_union_all(list_make2(make_tagged(left, 1),
-																			 make_tagged(right, 2))),
-											"tagged");
+	Query	   *query = put_around(mvr_tree_make_union_all(list_make2(make_tagged(left, 1),
+																	make_tagged(right, 2))),
+								   "tagged");
 	AttrNumber	tag = list_length(query->targetList);
 
 	query->targetList = list_truncate(query->targetList, tag - 1);
@@ -197,7 +204,7 @@ build_repeated_setop(Query *left, Query *right, SetOperationStmt *op)
 
 	mvr_tree_append_target(groups, make_tag_count(tag, 1), "n1");
 	mvr_tree_append_target(groups, make_tag_count(tag, 2), "n2");
-	query = mvr_tree_make_outer(groups, "groups");
+	query = put_around(groups, "groups");
 	query->targetList = list_truncate(query->targetList, tag - 1);
 	n1 = (Expr *) makeVar(1, tag, INT8OID, -1, InvalidOid, 0);
 	n2 = (Expr *) makeVar(1, tag + 1, INT8OID, -1, InvalidOid, 0);
@@ -228,33 +235,41 @@ build_repeated_setop(Query *left, Query *right, SetOperationStmt *op)
 
 static void collect_union_arms(Query *query, Node *node, List **arms, SetOperationStmt *top);
 
+static Query *build_setop(Query *query, SetOperationStmt *op);
+
+/* A query one level below that of the set operations */
 static Query *
-build_setop(Query *query, Node *node)
+build_arm(Query *query, Node *node)
 {
-	SetOperationStmt *op;
+	if (IsA(node, RangeTblRef))
+		return rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable)->subquery;
+	return mvr_tree_lower(build_setop(query, castNode(SetOperationStmt, node)));
+}
+
+/* A query at the level of the set operations */
+static Query *
+build_setop(Query *query, SetOperationStmt *op)
+{
 	Query	   *left;
 	Query	   *right;
 
-	if (IsA(node, RangeTblRef))
-		return rt_fetch(((RangeTblRef *) node)->rtindex, query->rtable)->subquery;
-	op = castNode(SetOperationStmt, node);
 	if (op->op == SETOP_UNION)
 	{
 		List	   *arms = NIL;
 		Query	   *result;
 
-		collect_union_arms(query, node, &arms, op);
+		collect_union_arms(query, (Node *) op, &arms, op);
 		for (int i = 0; i < list_length(arms); i++)
 			lfirst(list_nth_cell(arms, i)) = coerce_arm(list_nth(arms, i), op);
 		result = mvr_tree_make_union_all(arms);
 		if (op->all)
 			return result;
-		result = mvr_tree_make_outer(result, "union");
+		result = put_around(result, "union");
 		group_all_columns(result, op->groupClauses);
 		return result;
 	}
-	left = coerce_arm(build_setop(query, op->larg), op);
-	right = coerce_arm(build_setop(query, op->rarg), op);
+	left = coerce_arm(build_arm(query, op->larg), op);
+	right = coerce_arm(build_arm(query, op->rarg), op);
 	return op->all ? build_repeated_setop(left, right, op) :
 		build_distinct_setop(left, right, op);
 }
@@ -283,7 +298,7 @@ collect_union_arms(Query *query, Node *node, List **arms, SetOperationStmt *top)
 		collect_union_arms(query, ((SetOperationStmt *) node)->rarg, arms, top);
 	}
 	else
-		*arms = lappend(*arms, build_setop(query, node));
+		*arms = lappend(*arms, build_arm(query, node));
 }
 
 static bool
@@ -317,7 +332,7 @@ mvr_desugar_set_operations(Query *query)
 	}
 	foreach_ptr(TargetEntry, tle, query->targetList)
 		names = lappend(names, tle->resname);
-	result = build_setop(query, query->setOperations);
+	result = build_setop(query, op);
 	foreach_ptr(TargetEntry, tle, result->targetList)
 		if (!tle->resjunk && n < list_length(names))
 			tle->resname = list_nth(names, n++);
@@ -521,9 +536,9 @@ mvr_desugar_grouping_sets(Query *query, char **reason)
 		return linitial(arms);
 	foreach_ptr(Query, arm, arms)
 	{
-		Query	   *outer = mvr_tree_make_outer(arm, "set");
+		Query	   *outer = put_around(arm, "set");
 
-		kept = lappend(kept, outer);
+		kept = lappend(kept, mvr_tree_lower(outer));
 	}
 	return mvr_tree_make_union_all(kept);
 }

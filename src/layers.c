@@ -139,12 +139,13 @@ put_below(Query *outer, Query *query)
 	query->targetList = list_concat(seen, hidden);
 	foreach_ptr(TargetEntry, tle, query->targetList)
 		tle->resno = ++n;
-	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(query, "layer"));
+	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(mvr_tree_lower(query), "layer"));
 	return outer;
 }
 
-static Query *
-raise_limit(Query *query)
+/* Let a query above the rest do ORDER BY, and LIMIT if there is one */
+Query *
+mvr_layers_raise_order(Query *query)
 {
 	Query	   *outer = make_level_above(query);
 
@@ -366,7 +367,7 @@ raise_expressions(Query *query, SplitPlace place)
 		mvr_tree_append_target(inner, mvr_tree_make_int4(1), "one");
 	if (place == ABOVE_GROUPS && inner->groupClause == NIL && inner->havingQual == NULL)
 		inner->havingQual = makeBoolConst(true, false);
-	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(inner, "layer"));
+	mvr_tree_append_from(outer, mvr_tree_make_subquery_rte(mvr_tree_lower(inner), "layer"));
 	return outer;
 }
 
@@ -391,7 +392,7 @@ lower_keys(Query *query)
 	query->havingQual = split_mutator(query->havingQual, &context);
 	query->hasTargetSRFs = false;
 	inner->hasTargetSRFs = true;
-	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(inner, "layer"));
+	mvr_tree_append_from(query, mvr_tree_make_subquery_rte(mvr_tree_lower(inner), "layer"));
 	return query;
 }
 
@@ -438,7 +439,7 @@ mvr_layers_split(Query *query)
 
 	if ((query->limitCount || query->limitOffset) &&
 		(has_rest || is_distinct || query->setOperations))
-		return raise_limit(query);
+		return mvr_layers_raise_order(query);
 	if (query->setOperations)
 		return query;
 	if (is_distinct && has_rest)

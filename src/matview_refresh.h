@@ -736,6 +736,9 @@ extern bool mvr_tree_may_fail(Node *node);
 extern Query *mvr_tree_make_select(void);
 extern void mvr_tree_append_target(Query *query, Expr *expr, const char *name);
 extern RangeTblEntry *mvr_tree_make_subquery_rte(Query *subquery, const char *name);
+extern void mvr_tree_set_fence(RangeTblEntry *rte);
+extern bool mvr_tree_is_fence(const RangeTblEntry *rte);
+extern void mvr_tree_build_fence(RangeTblEntry *rte);
 extern RangeTblEntry *mvr_tree_make_enr_rte(const char *name, TupleDesc desc,
 											double nrows);
 extern CommonTableExpr *mvr_tree_make_cte(const char *name, Query *query);
@@ -750,6 +753,7 @@ extern Bitmapset *mvr_tree_pull_rtis(Node *node);
 extern Bitmapset *mvr_tree_list_lateral(RangeTblEntry *rte);
 extern bool mvr_tree_is_correlated(Query *query);
 extern Query *mvr_tree_sink(Query *query);
+extern Query *mvr_tree_lower(Query *query);
 extern Bitmapset *mvr_tree_list_nulling(Node *jointree, int rti);
 extern Var *mvr_tree_make_visible(Query *query, Var *var);
 extern Node *mvr_tree_strip_relabel(Node *node);
@@ -777,6 +781,7 @@ extern Query *mvr_desugar_full_joins(Query *query);
 extern bool mvr_layers_is_grouped(const Query *query);
 extern bool mvr_layers_is_keyed(const Query *query);
 extern Query *mvr_layers_split(Query *query);
+extern Query *mvr_layers_raise_order(Query *query);
 
 /* ----------
  * columns.c: virtual columns and whole rows as expressions

@@ -112,8 +112,9 @@ inline_cte_walker(Node *node, InlineContext *context)
 			rte->security_barrier = false;
 			rte->ctename = NULL;
 			rte->ctelevelsup = 0;
-			/* which means nothing for a subquery: normalize_from_items looks at it */
-			rte->self_reference = context->is_fence;
+			/* normalize_from_items looks if it has to be one */
+			if (context->is_fence)
+				mvr_tree_set_fence(rte);
 			rte->coltypes = rte->coltypmods = rte->colcollations = NIL;
 		}
 		return false;
@@ -289,7 +290,7 @@ find_risky_quals(Node *node, FenceContext *context)
 /*
  * A CTE that core computes first may leave out rows for which conditions around it
  * fail.  As part of the query around it, it would not: conditions are asked in the
- * order of their cost.  Here a subquery has one in it.
+ * order of their cost.  Here a subquery has one in it; if so, it becomes a fence.
  */
 static bool
 is_fence_needed(Query *query, int rti)
@@ -309,7 +310,7 @@ is_simple_subquery(RangeTblEntry *rte)
 {
 	Query	   *sub = rte->subquery;
 
-	return !rte->security_barrier && rte->securityQuals == NIL &&
+	return !rte->security_barrier && rte->securityQuals == NIL && !mvr_tree_is_fence(rte) &&
 		sub->setOperations == NULL && sub->jointree->fromlist != NIL &&
 		sub->sortClause == NIL && !sub->hasTargetSRFs &&
 		!mvr_layers_is_keyed(sub) && !mvr_normalize_is_grouped(sub);
@@ -627,6 +628,31 @@ drop_order(Query *query)
 	query->targetList = kept;
 }
 
+static bool
+is_constant(Node *node, bool is_null)
+{
+	Const	   *value = (Const *) eval_const_expressions(NULL, node);
+
+	if (!IsA(value, Const) || value->constisnull || is_null)
+		return IsA(value, Const) && value->constisnull;
+	return DatumGetInt64(value->constvalue) == 0;
+}
+
+/*
+ * Remove a LIMIT ALL or OFFSET 0.  All it does is to keep apart what is in the query
+ * from what is around it; returns whether there was one.
+ */
+static bool
+drop_idle_limit(Query *query)
+{
+	if ((query->limitCount == NULL && query->limitOffset == NULL) ||
+		(query->limitCount && !is_constant(query->limitCount, true)) ||
+		(query->limitOffset && !is_constant(query->limitOffset, false)))
+		return false;
+	query->limitCount = query->limitOffset = NULL;
+	return true;
+}
+
 /* A range table entry that reads stage "number", whose query this is */
 static RangeTblEntry *
 make_stage_rte(Query *query, int number)
@@ -723,7 +749,7 @@ normalize_from_items(Query *query, Context *context)
 		{
 			bool		is_correlated = mvr_tree_is_correlated(rte->subquery);
 			bool		has_fence = context->has_fence;
-			bool		is_fence = rte->self_reference;
+			bool		is_fence = drop_idle_limit(rte->subquery) || mvr_tree_is_fence(rte);
 
 			rte->self_reference = false;
 			rte->lateral = is_correlated;
@@ -735,9 +761,7 @@ normalize_from_items(Query *query, Context *context)
 			is_fence |= context->has_fence;
 			context->has_fence = has_fence || is_fence;
 			if (is_fence && is_fence_needed(query, rti))
-				refuse(context, "a condition could be asked of rows that a CTE leaves out, and fail");
-			if (context->reason)
-				return query;
+				mvr_tree_set_fence(rte);
 			rte->eref = mvr_tree_make_subquery_rte(rte->subquery,
 												   rte->eref->aliasname)->eref;
 			if (is_simple_subquery(rte) &&
@@ -845,6 +869,39 @@ normalize_input(Query *query, Context *context)
 }
 
 /*
+ * A level that depends on what is outside of it is computed as it is.  But the
+ * planner casts the arms of set operations itself, and a delta is put into one of them;
+ * and from 18 on it must know which columns are keys of grouping sets, which is not
+ * kept.
+ */
+static bool
+needs_desugaring(Query *query)
+{
+	return query->groupingSets ||
+		(query->setOperations && !mvr_desugar_fits_arms(query));
+}
+
+/* The last operation of a level, over those before it, as one that has a delta rule */
+static Query *
+desugar_level(Query *query, Role role, Context *context)
+{
+	char	   *reason = NULL;
+
+	/* an array is made of the rows in their order */
+	if (role == ROLE_DEPENDENT && query->sortClause && !query->limitCount && !query->limitOffset)
+		return mvr_layers_raise_order(query);
+	query = mvr_layers_split(query);
+	if (query->setOperations)
+		return mvr_desugar_set_operations(query);
+	if (query->groupingSets == NIL)
+		return query;
+	query = mvr_desugar_grouping_sets(query, &reason);
+	if (query == NULL)
+		refuse(context, reason);
+	return query;
+}
+
+/*
  * Bring a query level, and those below, to the form described at the top of
  * the file.  On failure the context has a reason, and the query is in no state
  * to be used.
@@ -858,6 +915,7 @@ normalize_level(Query *query, Role role, Context *context)
 	if (context->reason)
 		return query;
 	inline_ctes(query);
+	drop_idle_limit(query);
 	if (refuse_vars(query, true))
 	{
 		refuse(context, refuse_vars(query, true));
@@ -867,28 +925,10 @@ normalize_level(Query *query, Role role, Context *context)
 		flatten_aliases(query);
 	if (query->groupClause && query->groupingSets == NIL)
 		mvr_desugar_grouping(query);
-	/* the planner casts them, and we have not */
-	if (role == ROLE_DEPENDENT && query->setOperations && !mvr_desugar_fits_arms(query))
-		refuse(context, "a set operation of different types depends on what is outside of it");
-	/* from 18 on the planner must know which columns are keys, which we have not kept */
-	if (role == ROLE_DEPENDENT && query->groupingSets)
-		refuse(context, "a subquery with grouping sets depends on what is outside of it");
-	else if (query->groupingSets && mvr_desugar_has_constant_key(query))
+	if (query->groupingSets && mvr_desugar_has_constant_key(query))
 		refuse(context, "a constant is a key of the grouping sets, and used elsewhere");
-	if (role != ROLE_DEPENDENT)
-	{
-		query = mvr_layers_split(query);
-		if (query->setOperations)
-			query = mvr_desugar_set_operations(query);
-		else if (query->groupingSets)
-		{
-			char	   *reason = NULL;
-
-			query = mvr_desugar_grouping_sets(query, &reason);
-			if (query == NULL)
-				refuse(context, reason);
-		}
-	}
+	if (role != ROLE_DEPENDENT || needs_desugaring(query))
+		query = desugar_level(query, role, context);
 	if (context->reason)
 		return query;
 	if (role != ROLE_DEPENDENT)

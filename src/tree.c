@@ -174,6 +174,35 @@ mvr_tree_make_subquery_rte(Query *subquery, const char *name)
 	return rte;
 }
 
+/* ----------
+ * A subquery that is a fence: no condition around it is asked of rows that it leaves
+ * out.  The mark means nothing else for subqueries.
+ * ----------
+ */
+
+void
+mvr_tree_set_fence(RangeTblEntry *rte)
+{
+	rte->self_reference = true;
+}
+
+bool
+mvr_tree_is_fence(const RangeTblEntry *rte)
+{
+	return rte->rtekind == RTE_SUBQUERY && rte->self_reference;
+}
+
+/* Make the mark what the planner knows: OFFSET 0 */
+void
+mvr_tree_build_fence(RangeTblEntry *rte)
+{
+	if (!mvr_tree_is_fence(rte))
+		return;
+	rte->self_reference = false;
+	if (rte->subquery->limitOffset == NULL)
+		rte->subquery->limitOffset = (Node *) mvr_tree_make_int8(0);
+}
+
 /* A range table entry that reads an ephemeral named relation */
 RangeTblEntry *
 mvr_tree_make_enr_rte(const char *name, TupleDesc desc, double nrows)
@@ -519,6 +548,17 @@ mvr_tree_sink(Query *query)
 	SinkContext context = {mvr_tree_list_rtis((Node *) query->jointree), 0};
 
 	return query_tree_mutator(query, sink_mutator, &context, 0);
+}
+
+/*
+ * A query that becomes a subquery of one at its level: what it refers to outside is
+ * a level further away.  Modifies the query.
+ */
+Query *
+mvr_tree_lower(Query *query)
+{
+	IncrementVarSublevelsUp((Node *) query, 1, 1);
+	return query;
 }
 
 static void
