@@ -424,11 +424,11 @@ COMMENT ON FUNCTION matview.counters() IS
 CREATE VIEW matview.metrics AS
     SELECT c.name, 'database="' || l.database || '"' AS labels, c.value
       FROM matview.counters() c,
-           LATERAL (SELECT replace(replace(replace(current_database(), '\', '\\'), '"', '\"'), E'\n', '\n') AS database) l
+           LATERAL (SELECT replace(replace(replace(current_database(), E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') AS database) l
     UNION ALL
     SELECT m.name,
-           'database="' || replace(replace(replace(current_database(), '\', '\\'), '"', '\"'), E'\n', '\n') ||
-           '",view="' || replace(replace(replace(format('%I.%I', n.nspname, k.relname), '\', '\\'), '"', '\"'), E'\n', '\n') || '"',
+           'database="' || replace(replace(replace(current_database(), E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') ||
+           '",view="' || replace(replace(replace(format('%I.%I', n.nspname, k.relname), E'\\', E'\\\\'), '"', E'\\"'), E'\n', E'\\n') || '"',
            m.value
       FROM matview.views v
       JOIN pg_catalog.pg_class k ON k.oid = v.view

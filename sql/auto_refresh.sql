@@ -38,6 +38,16 @@ TABLE policies;
 SELECT matview.set_auto_refresh('v', '5 seconds');
 SELECT matview.set_auto_refresh('"V 2"', '*/5 * * * *');
 TABLE policies;
+-- turns of an interval that have gone by, as of a view to which nothing has happened
+INSERT INTO matview.policy_runs (view, started, finished, failures)
+  VALUES ('v'::regclass, now() - interval '25.5 s', now() - interval '25.4 s', 0);
+SELECT due.policy, matview.next_due('v'::regclass) - now() > interval '2 s' AS later
+  FROM (SELECT policy FROM matview.views WHERE view = 'v'::regclass) due;
+SELECT matview.set_auto_refresh('v', '1 day 2 hours');
+UPDATE matview.policy_runs SET started = '2024-01-01 00:00+00' WHERE view = 'v'::regclass;
+SELECT matview.next_due('v'::regclass) BETWEEN now() AND now() + interval '1 day 2 hours' AS later;
+DELETE FROM matview.policy_runs;
+SELECT matview.set_auto_refresh('v', '5 seconds');
 SELECT matview.schedule_auto_refresh('v', '1 hour 30 minutes');
 SELECT matview.set_auto_refresh('"V 2"', '@daily');
 TABLE policies;

@@ -365,6 +365,15 @@ INSERT INTO a VALUES (602, 0, 602), (603, 1, 603);
 SELECT mode FROM matview.refresh_incremental('rows_s');
 SELECT * FROM wrong();
 
+-- A change log that is too large is none of a live view's business
+CREATE MATERIALIZED VIEW nightly AS SELECT k, count(*) FROM a GROUP BY k;
+SELECT mode FROM matview.refresh_incremental('nightly');
+INSERT INTO a VALUES (604, 0, 604);
+SET matview.max_log_size = 0;
+SELECT mode FROM matview.refresh_incremental('nightly');
+RESET matview.max_log_size;
+SELECT view, next_refresh FROM matview.views WHERE policy LIKE 'on_%' AND next_refresh <> 'incremental';
+
 DROP SCHEMA live CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

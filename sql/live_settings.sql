@@ -67,6 +67,23 @@ SET search_path = live_settings, test;
 SET client_min_messages = warning;
 SELECT contents('nothing'), n.* FROM nothing n ORDER BY id;
 
+-- ... or each time it runs
+CREATE FUNCTION is_positive(i int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
+$$ BEGIN ASSERT i > 0; RETURN true; EXCEPTION WHEN assert_failure THEN RETURN false; END $$;
+CREATE TABLE number (i int PRIMARY KEY);
+CREATE MATERIALIZED VIEW positive AS SELECT i, is_positive(i) AS p FROM number;
+SELECT matview.set_auto_refresh('positive', 'on_commit');
+\c -
+SET search_path = live_settings, test;
+SET client_min_messages = warning;
+SET plpgsql.check_asserts = off;
+INSERT INTO number VALUES (-1), (1);
+SHOW plpgsql.check_asserts;
+\c -
+SET search_path = live_settings, test;
+SET client_min_messages = warning;
+SELECT contents('positive'), n.* FROM positive n ORDER BY i;
+
 DROP SCHEMA live_settings CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

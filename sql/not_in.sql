@@ -185,6 +185,16 @@ UPDATE big_b SET k = NULL WHERE id = 10;
 SELECT contents FROM step('big_not_in');
 SELECT contents FROM step('big_shown');
 
+-- a writer's statement of many rows that changes few, all without NULLs, and then one with NULLs
+CREATE TABLE own (id int PRIMARY KEY, x int, y int);
+INSERT INTO own SELECT i, i, 0 FROM generate_series(1, 1000) i;
+CREATE MATERIALIZED VIEW own_live AS SELECT id FROM own WHERE x NOT IN (SELECT y FROM own);
+SELECT matview.set_auto_refresh('own_live', 'on_statement');
+UPDATE own SET y = CASE WHEN id = 7 THEN 2 ELSE y END;
+SELECT contents('own_live');
+INSERT INTO own VALUES (2001, 11, NULL);
+SELECT contents('own_live');
+
 DROP SCHEMA not_ins CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

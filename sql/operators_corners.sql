@@ -34,6 +34,20 @@ CREATE MATERIALIZED VIEW limit_union AS
   SELECT k FROM a UNION SELECT y FROM b ORDER BY 1 LIMIT (SELECT n FROM size);
 CREATE MATERIALIZED VIEW limit_sets AS
   SELECT id, generate_series(1, x % 3) AS s FROM a ORDER BY id, s LIMIT (SELECT n + 3 FROM size);
+-- A subquery that is the left side of another
+CREATE MATERIALIZED VIEW in_in AS
+  SELECT id FROM a WHERE (v IN (SELECT v FROM b WHERE y > 3)) IN (SELECT n > 1 FROM size);
+CREATE MATERIALIZED VIEW in_in_value AS
+  SELECT id, (x IN (SELECT y FROM b)) IN (SELECT n > 1 FROM size) AS i, (x > ALL (SELECT n FROM size)) = ANY (SELECT y > 5 FROM b) AS j FROM a;
+-- Set-returning functions in ORDER BY give rows
+CREATE MATERIALIZED VIEW sorted_rows AS
+  SELECT id FROM a ORDER BY generate_series(1, 2);
+CREATE MATERIALIZED VIEW sorted_groups AS
+  SELECT k, count(*) FROM a GROUP BY k ORDER BY generate_series(1, 2);
+CREATE MATERIALIZED VIEW sorted_windows AS
+  SELECT id, row_number() OVER (ORDER BY id) AS n FROM a ORDER BY generate_series(1, 2);
+CREATE MATERIALIZED VIEW sorted_below AS
+  SELECT count(*) FROM (SELECT id FROM a ORDER BY unnest(ARRAY[1, x])) s;
 -- An alias like the marks that places get
 CREATE MATERIALIZED VIEW alias AS
   SELECT "place 1".x, b.id FROM a AS "place 1" JOIN b ON b.id = "place 1".k;
@@ -46,6 +60,10 @@ CREATE MATERIALIZED VIEW order_frame AS
   SELECT id, sum(x) OVER (ROWS UNBOUNDED PRECEDING) AS s FROM (SELECT * FROM a ORDER BY x DESC) s;
 CREATE MATERIALIZED VIEW order_lag AS
   SELECT id, lag(x) OVER (PARTITION BY k) AS l FROM (SELECT * FROM a ORDER BY k, x DESC) s;
+CREATE MATERIALIZED VIEW order_union AS
+  SELECT string_agg(s, ',') FROM (SELECT v AS s FROM a UNION SELECT v FROM b ORDER BY s DESC) q;
+CREATE MATERIALIZED VIEW order_except AS
+  SELECT row_number() OVER () AS n, x FROM (SELECT x FROM a EXCEPT SELECT y FROM b ORDER BY x DESC) q;
 CREATE MATERIALIZED VIEW order_unseen AS
   SELECT id, sum(x) OVER (PARTITION BY k) AS s, rank() OVER () AS r,
          row_number() OVER (PARTITION BY k ORDER BY id) AS n FROM (SELECT * FROM a ORDER BY x DESC) s;
@@ -172,6 +190,7 @@ UPDATE b SET k = 1 WHERE k = 3;
 CALL steps();
 UPDATE size SET n = 1;
 DELETE FROM b;
+INSERT INTO a VALUES (20, 2, 20, 't');
 CALL steps();
 
 -- More aggregates than a state has room for

@@ -122,6 +122,34 @@ SELECT view, mode FROM ages, matview.refresh_incremental(v);
 SELECT v, c.* FROM ages, matview.check(v) c WHERE v::text !~ 'of_xid|until_today';
 SELECT DISTINCT a, t FROM age_between;
 
+-- columns that are computed when they are read, where there are such
+SELECT format('CREATE TABLE computed (id int PRIMARY KEY, f float8, a timestamptz, b timestamptz, s text,
+                 shown text GENERATED ALWAYS AS (f::text) %1$s, between interval GENERATED ALWAYS AS (age(a, b)) %1$s,
+                 words tsvector GENERATED ALWAYS AS (to_tsvector(''settings.stems''::regconfig, s)) %1$s)',
+              CASE WHEN current_setting('server_version_num')::int >= 180000 THEN 'VIRTUAL' ELSE 'STORED' END) AS create \gset
+CREATE TEXT SEARCH CONFIGURATION stems (COPY = english);
+:create;
+INSERT INTO computed VALUES (1, 0.1::float8 + 0.2, '2024-03-30 00:00+00', '2024-01-31 12:00+00', 'houses');
+CREATE MATERIALIZED VIEW computed_text AS SELECT id, shown FROM computed;
+CREATE MATERIALIZED VIEW computed_interval AS SELECT count(*) FROM computed WHERE between >= interval '1 mon 29 days 12:00';
+CREATE MATERIALIZED VIEW computed_words AS SELECT id, words FROM computed;
+CREATE MATERIALIZED VIEW computed_row AS SELECT row_to_json(c.*) AS j FROM computed c;
+CREATE VIEW computeds AS
+  SELECT v FROM unnest('{computed_text,computed_interval,computed_words,computed_row}'::regclass[]) AS v;
+SELECT v, mode FROM computeds, matview.refresh_incremental(v);
+SET extra_float_digits = 0;
+SET timezone = 'UTC';
+ALTER TEXT SEARCH CONFIGURATION stems ALTER MAPPING FOR asciiword WITH simple;
+INSERT INTO computed SELECT 2, f, a, b, s FROM computed;
+SELECT v, c.* FROM computeds, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
+RESET extra_float_digits;
+
 SET client_min_messages = warning;
 DROP SCHEMA settings CASCADE;
+DROP EXTENSION matview_refresh;
+-- the script of the extension, too, is read under settings
+SET standard_conforming_strings = off;
+SET escape_string_warning = off;
+CREATE EXTENSION matview_refresh;
+SELECT DISTINCT labels ~ '^database="[^"]+"$' AS plain FROM matview.metrics;
 DROP EXTENSION matview_refresh;

@@ -141,6 +141,50 @@ mvr_columns_is_odd_row(Oid relid)
 	return has_virtual && has_dropped;
 }
 
+static bool
+is_selected(Bitmapset *selected, AttrNumber attno)
+{
+	return bms_is_member(attno - FirstLowInvalidHeapAttributeNumber, selected) ||
+		bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, selected);
+}
+
+/*
+ * The expressions of the virtual columns that a query level names, which are not in
+ * its tree before mvr_columns_expand().
+ */
+List *
+mvr_columns_list_virtual(Query *query)
+{
+	List	   *exprs = NIL;
+	int			rti = 0;
+
+	foreach_ptr(RangeTblEntry, rte, query->rtable)
+	{
+		Relation	rel;
+		Bitmapset  *selected;
+
+		rti++;
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		rel = table_open(rte->relid, AccessShareLock);
+		selected = mvr_compat_has_virtual(RelationGetDescr(rel)) ?
+			mvr_compat_get_selected(query, rte) : NULL;
+		for (int i = 0; selected && i < RelationGetDescr(rel)->natts; i++)
+		{
+			Node	   *expr;
+
+			if (!mvr_compat_is_virtual(TupleDescAttr(RelationGetDescr(rel), i)) ||
+				!is_selected(selected, i + 1))
+				continue;
+			expr = (Node *) mvr_compat_generation_expr(rel, i + 1);
+			ChangeVarNodes(expr, 1, rti, 0);
+			exprs = lappend(exprs, expr);
+		}
+		table_close(rel, NoLock);
+	}
+	return exprs;
+}
+
 /* Of any item; "as_type" are those of its row type, dropped ones among them */
 static List *
 list_item_columns(RangeTblEntry *rte, int rti, bool as_type, bool *has_virtual)

@@ -239,6 +239,8 @@ mvr_compat_flatten_aliases(Query *query, Node *node)
 #define mvr_compat_clear_group_rte(query) ((query)->hasGroupRTE = false)
 #define mvr_compat_is_virtual(att) \
 	((att)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#define mvr_compat_has_virtual(desc) \
+	((desc)->constr && (desc)->constr->has_generated_virtual)
 #define mvr_compat_generation_expr(rel, attno) \
 	build_generation_expression(rel, attno)
 /* attnotnull is set for a constraint NOT VALID, too: there may be NULLs */
@@ -251,6 +253,7 @@ mvr_compat_flatten_aliases(Query *query, Node *node)
 #define mvr_compat_flatten_groups(query, node) (node)
 #define mvr_compat_clear_group_rte(query) ((void) 0)
 #define mvr_compat_is_virtual(att) false
+#define mvr_compat_has_virtual(desc) false
 #define mvr_compat_generation_expr(rel, attno) NULL
 #endif
 
@@ -424,6 +427,19 @@ mvr_compat_copy_rights(Query *to, Query *from)
 #else
 	(void) to;
 	(void) from;
+#endif
+}
+
+/* The columns of an item that the query names, as bits of pull_varattnos() */
+static inline Bitmapset *
+mvr_compat_get_selected(Query *query, RangeTblEntry *rte)
+{
+#if PG_VERSION_NUM >= 160000
+	return rte->perminfoindex == 0 ? NULL :
+		getRTEPermissionInfo(query->rteperminfos, rte)->selectedCols;
+#else
+	(void) query;
+	return rte->selectedCols;
 #endif
 }
 

@@ -534,16 +534,32 @@ lock_tables(List *tables)
 		LockRelationOid(lfirst_oid(lc), AccessShareLock);
 }
 
+/* What live views read that stand on some which have changes, and so may become due */
+static List *
+list_bases_above(List *views)
+{
+	List	   *bases = NIL;
+
+	for (int i = 0; i < list_length(views); i++)
+		foreach_ptr(MvrLiveView, above, mvr_live_get_base(list_nth_oid(views, i))->views)
+		{
+			views = list_append_unique_oid(views, above->view);
+			bases = list_concat_unique_oid(bases, above->bases);
+		}
+	return bases;
+}
+
 /*
  * Lock what the views read before the first of them is locked.  Somebody may have
  * locked one of these tables as a whole, by TRUNCATE say, and want one of the
- * views next: for him we wait without a view that he could wait for.  (Views that
- * stand on others become due later.)
+ * views next: for him we wait without a view that he could wait for.
  */
 static void
 lock_what_is_read(void)
 {
-	lock_tables(mvr_pending_list_bases(InvalidOid));
+	List	   *bases = mvr_pending_list_bases(InvalidOid);
+
+	lock_tables(list_concat_unique_oid(bases, list_bases_above(mvr_pending_list_views())));
 }
 
 static int

@@ -417,6 +417,17 @@ mvr_layers_is_keyed(const Query *query)
 		query->limitOffset;
 }
 
+/* Does ORDER BY have a set-returning function that is in no column? */
+bool
+mvr_layers_is_sorted_by_set(const Query *query)
+{
+	foreach_ptr(TargetEntry, tle, query->targetList)
+		if (tle->resjunk && query->hasTargetSRFs && expression_returns_set((Node *) tle->expr) &&
+			is_referenced(query->sortClause, tle->ressortgroupref))
+			return true;
+	return false;
+}
+
 static bool
 has_sublinks_over_groups(Query *query)
 {

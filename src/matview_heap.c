@@ -497,8 +497,8 @@ mvr_heap_lookup_row_index(Relation view)
 /*
  * CREATE INDEX ON view (matview.row_hash(view.*)): finds the rows of a view
  * that has no key.  It is the view's, in its schema, and goes with the
- * extension.  The caller holds ExclusiveLock on the view; the ShareLock that
- * this takes is weaker.
+ * extension.  The caller holds ShareLock on the view, or ExclusiveLock, which is
+ * stronger.
  *
  * With skip_build nobody may write the view before a swap has given the index
  * a file, or mvr_heap_build_row_index has.

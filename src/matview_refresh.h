@@ -536,6 +536,7 @@ extern int64 mvr_pending_count(Oid view);
 extern bool mvr_pending_is_any_of(Oid view);
 extern Oid	mvr_pending_next_view(bool at_commit, bool (*is_before) (Oid a, Oid b));
 extern List *mvr_pending_list_bases(Oid view);
+extern List *mvr_pending_list_views(void);
 extern List *mvr_pending_list_deferred(void);
 extern bool mvr_pending_is_marked(Oid view);
 extern MvrDelta *mvr_pending_take(Relation base, const MvrSource *source, Oid view,
@@ -708,6 +709,7 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 extern uint64 mvr_mutable_hash_settings(void);
+extern const char *mvr_mutable_get_setting(const char *name);
 extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
 
 /* ----------
@@ -781,6 +783,7 @@ extern Query *mvr_desugar_full_joins(Query *query);
 extern bool mvr_layers_is_grouped(const Query *query);
 extern bool mvr_layers_is_keyed(const Query *query);
 extern Query *mvr_layers_split(Query *query);
+extern bool mvr_layers_is_sorted_by_set(const Query *query);
 extern Query *mvr_layers_raise_order(Query *query);
 
 /* ----------
@@ -788,6 +791,7 @@ extern Query *mvr_layers_raise_order(Query *query);
  * ----------
  */
 extern bool mvr_columns_is_odd_row(Oid relid);
+extern List *mvr_columns_list_virtual(Query *query);
 extern Query *mvr_columns_expand(Query *query);
 
 /* ----------
@@ -1465,6 +1469,7 @@ extern bool mvr_policy_is_in_force(Oid view);
 extern bool mvr_policy_lookup_run(Oid view, MvrRun *run);
 extern void mvr_policy_store_run(const MvrRun *run, const char *error);
 extern TimestampTz mvr_policy_add_interval(TimestampTz start, const Interval *every);
+extern TimestampTz mvr_policy_next_turn(TimestampTz start, const Interval *every, TimestampTz now);
 
 /* ----------
  * process.c: what our background processes have in common

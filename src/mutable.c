@@ -96,7 +96,8 @@ static const char *const settings[] = {
 
 /* What the text of users' functions means depends on these, when a session first calls them */
 static const char *const parser_settings[] = {
-	"transform_null_equals", "standard_conforming_strings"
+	"transform_null_equals", "standard_conforming_strings",
+	"plpgsql.check_asserts", "plpgsql.extra_errors"
 };
 
 typedef struct MutableContext
@@ -437,7 +438,8 @@ mutable_walker(Node *node, void *context)
 		if (has_mutable_frame((Query *) node, context))
 			return true;
 		mutable->queries = lcons(node, mutable->queries);
-		found = query_tree_walker((Query *) node, mutable_walker, context, 0);
+		found = query_tree_walker((Query *) node, mutable_walker, context, 0) ||
+			mutable_walker((Node *) mvr_columns_list_virtual((Query *) node), context);
 		mutable->queries = list_delete_first(mutable->queries);
 		return found;
 	}
@@ -639,7 +641,8 @@ hash_walker(Node *node, void *arg)
 	foreach_ptr(Node, operand, args)
 		hash_composite(exprType(operand), &context->hash);
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, hash_walker, arg, 0);
+		return query_tree_walker((Query *) node, hash_walker, arg, 0) ||
+			hash_walker((Node *) mvr_columns_list_virtual((Query *) node), arg);
 	return expression_tree_walker(node, hash_walker, arg);
 }
 
@@ -695,13 +698,26 @@ has_setting(List *list, const char *name)
 	return false;
 }
 
+/* The value of a setting; of those of PL/pgSQL, the default where it is not loaded yet */
+const char *
+mvr_mutable_get_setting(const char *name)
+{
+	const char *value = GetConfigOption(name, true, false);
+
+	if (value)
+		return value;
+	if (strcmp(name, "plpgsql.check_asserts") == 0)
+		return "on";
+	return strcmp(name, "plpgsql.extra_errors") == 0 ? "none" : NULL;
+}
+
 static List *
 add_settings(List *list, const char *const *names, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
 		const char *value = has_setting(list, names[i]) ? NULL :
-			GetConfigOption(names[i], true, false);
+			mvr_mutable_get_setting(names[i]);
 
 		if (value)
 			list = lappend(list, psprintf("%s=%s", names[i], value));

@@ -887,8 +887,9 @@ desugar_level(Query *query, Role role, Context *context)
 {
 	char	   *reason = NULL;
 
-	/* an array is made of the rows in their order */
-	if (role == ROLE_DEPENDENT && query->sortClause && !query->limitCount && !query->limitOffset)
+	/* an array is made of the rows in their order, and a set sorted by is one of the columns */
+	if (query->sortClause && !query->limitCount && !query->limitOffset &&
+		(role == ROLE_DEPENDENT || mvr_layers_is_sorted_by_set(query)))
 		return mvr_layers_raise_order(query);
 	query = mvr_layers_split(query);
 	if (query->setOperations)
@@ -927,15 +928,13 @@ normalize_level(Query *query, Role role, Context *context)
 		mvr_desugar_grouping(query);
 	if (query->groupingSets && mvr_desugar_has_constant_key(query))
 		refuse(context, "a constant is a key of the grouping sets, and used elsewhere");
+	context->has_lost_order |= role == ROLE_ITEM && query->sortClause;
 	if (role != ROLE_DEPENDENT || needs_desugaring(query))
 		query = desugar_level(query, role, context);
 	if (context->reason)
 		return query;
 	if (role != ROLE_DEPENDENT)
-	{
-		context->has_lost_order |= role == ROLE_ITEM && query->sortClause;
 		drop_order(query);
-	}
 	if (query->setOperations)
 		return normalize_arms(query, context);
 	query = normalize_input(query, context);

@@ -673,6 +673,17 @@ mvr_pending_list_bases(Oid view)
 	return bases;
 }
 
+/* All views that have something pending */
+List *
+mvr_pending_list_views(void)
+{
+	List	   *views = NIL;
+
+	foreach_ptr(MvrPending, pending, pendings)
+		views = list_append_unique_oid(views, pending->view);
+	return views;
+}
+
 /* Views that are to be right when a statement ends, and cannot be yet */
 List *
 mvr_pending_list_deferred(void)

@@ -35,7 +35,18 @@ build_plan(const MvrStage *stage, List *deltas, bool may_be_parallel)
 	return mvr_run_query_plan_delta(mvr_delta_query_build_groups(stage, deltas), deltas, false);
 }
 
-/* Which relations have changed, and how that is told; NULL if in many rows, or such as are elsewhere */
+/* The query leaves out what NULLs would do in columns that have none */
+static void
+describe_nulls(StringInfo text, const MvrDelta *delta)
+{
+	for (int i = 0; delta->nulls && i < delta->desc->natts; i++)
+		appendStringInfoChar(text, delta->nulls[i] ? 'n' : '-');
+}
+
+/*
+ * Which relations have changed, and what else the delta query depends on; NULL if in many
+ * rows, or such as are elsewhere
+ */
 static char *
 describe_deltas(List *deltas)
 {
@@ -50,6 +61,7 @@ describe_deltas(List *deltas)
 			return NULL;
 		appendStringInfo(&text, "%s %d %s;", delta->name, delta->identity != NULL,
 						 delta->places_name ? delta->places_name : "");
+		describe_nulls(&text, delta);
 	}
 	return nrows <= FEW_ROWS ? text.data : NULL;
 }

@@ -93,6 +93,22 @@ mvr_policy_add_interval(TimestampTz start, const Interval *every)
 												   IntervalPGetDatum(every)));
 }
 
+/*
+ * The next turn of a view after "now": such intervals follow each other from the time
+ * at which its last refresh began.  Of views to which nothing happens turns go by.
+ */
+TimestampTz
+mvr_policy_next_turn(TimestampTz start, const Interval *every, TimestampTz now)
+{
+	TimestampTz due = mvr_policy_add_interval(start, every);
+
+	if (due <= now && every->month == 0 && every->day == 0)
+		return start + ((now - start) / every->time + 1) * every->time;
+	for (int turns = 0; due <= now && turns < 10000; turns++)
+		due = mvr_policy_add_interval(due, every);
+	return Max(due, now);
+}
+
 static void
 raise_bad_policy(const char *text, const char *detail)
 {
@@ -962,7 +978,7 @@ get_next_due(const MvrPolicy *policy, const MvrRun *run)
 	if (policy->kind == MVR_POLICY_EVERY && run->started == 0)
 		return now;
 	if (policy->kind == MVR_POLICY_EVERY)
-		return Max(mvr_policy_add_interval(run->started, &policy->every), now);
+		return mvr_policy_next_turn(run->started, &policy->every, now);
 	if (policy->kind == MVR_POLICY_CRON)
 		return mvr_cron_next(&policy->cron, now);
 	return 0;

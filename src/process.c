@@ -48,7 +48,8 @@ static const struct
 	{"session_replication_role", "origin"},
 	{"synchronous_commit", "off"},
 	{"exit_on_error", "off"},
-	{"row_security", "on"}
+	{"row_security", "on"},
+	{"restrict_nonsystem_relation_kind", ""}
 };
 
 static void

@@ -385,7 +385,8 @@ expel_view(Oid view, Oid log)
 	if (!ConditionalLockRelationOid(view, ExclusiveLock))
 		return;
 	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid ||
+	/* what a live view has consumed is not told by its frontier */
+	if (tracked == NULL || tracked->live != MVR_LIVE_NOT || !tracked->frontier.valid ||
 		mvr_change_log_measure(log, &tracked->frontier) <= (int64) mvr_max_log_size * 1024)
 		return;
 	tracked->frontier.valid = false;
@@ -523,6 +524,12 @@ ensure_row_index(Refresh *refresh, bool skip_build)
 {
 	if (refresh->tracked == NULL || refresh->stage->strategy != MVR_ROWS ||
 		OidIsValid(mvr_apply_lookup_row_index(refresh->view, refresh->stage)))
+		return InvalidOid;
+	/*
+	 * Others who write what the view reads may have opened it, and wait for us with
+	 * RowExclusiveLock on it.  Then one who comes later makes the index.
+	 */
+	if (refresh->is_maintenance && !ConditionalLockRelation(refresh->view, ShareLock))
 		return InvalidOid;
 	return mvr_heap_create_row_index(refresh->view, skip_build);
 }
@@ -858,27 +865,31 @@ compare_by_oid(const ListCell *a, const ListCell *b)
 }
 
 /*
- * Somebody may have locked a base table of a live view as a whole, by TRUNCATE
- * say, and want the view next, to maintain it.  So what live views read is locked
- * before they are, in the order in which those who maintain them lock it.
+ * Somebody may have locked a base table of these views as a whole, by TRUNCATE say,
+ * and want a live one among them next, to maintain it.  So what they read is locked
+ * before it is, in the order in which those who maintain views lock it.
  */
 static void
 lock_live_sources(List *refreshes)
 {
 	List	   *tables = NIL;
+	bool		has_live = false;
 	ListCell   *lc;
 
 	foreach_ptr(Refresh, refresh, refreshes)
 	{
 		MvrTracked *tracked = mvr_catalog_lookup_view(refresh->view_oid);
 
-		if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
+		if (tracked == NULL)
 			continue;
 		mvr_view_check(refresh->view_oid);
+		has_live |= tracked->live != MVR_LIVE_NOT;
 		foreach_ptr(MvrSource, source, tracked->sources)
 			if (get_rel_relkind(source->base) != RELKIND_MATVIEW)
 				tables = list_append_unique_oid(tables, source->base);
 	}
+	if (!has_live)
+		return;
 	list_sort(tables, list_oid_cmp);
 	foreach(lc, tables)
 		LockRelationOid(lfirst_oid(lc), AccessShareLock);

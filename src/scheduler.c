@@ -188,8 +188,13 @@ skip_clean(View *view, TimestampTz now)
 {
 	if (!is_clean(view, now))
 		return false;
-	view->run.started = now;
-	set_due(view, now);
+	if (view->policy.kind == MVR_POLICY_EVERY)
+		view->due = mvr_policy_next_turn(view->run.started, &view->policy.every, now);
+	else
+	{
+		view->run.started = now;
+		set_due(view, now);
+	}
 	return true;
 }
 

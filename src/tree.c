@@ -604,7 +604,10 @@ mvr_tree_make_visible(Query *query, Var *var)
 	return copy;
 }
 
-/* The test of a subquery, with its columns in the place of PARAM_SUBLINK */
+/*
+ * The test of a subquery, with its columns in the place of PARAM_SUBLINK.  Those of a
+ * subquery within the test are its own.
+ */
 Node *
 mvr_tree_fill_params(Node *node, List *targets)
 {
@@ -613,6 +616,8 @@ mvr_tree_fill_params(Node *node, List *targets)
 	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_SUBLINK)
 		return copyObject((Node *) ((TargetEntry *)
 									list_nth(targets, ((Param *) node)->paramid - 1))->expr);
+	if (IsA(node, SubLink))
+		return copyObject(node);
 	return expression_tree_mutator(node, mvr_tree_fill_params, targets);
 }
 

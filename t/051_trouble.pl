@@ -73,6 +73,8 @@ my @hostile = ('statement_timeout = 1', 'lock_timeout = 1', 'idle_in_transaction
 	"IntervalStyle = 'iso_8601'", "DateStyle = 'German'", 'role = owner');
 push @hostile, 'idle_session_timeout = 1';
 push @hostile, 'transaction_timeout = 1' if $node->pg_version >= 17;
+push @hostile, "restrict_nonsystem_relation_kind = 'view'"
+  if sql("SELECT count(*) FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind'") eq '1';
 
 sub set_all
 {
@@ -87,7 +89,8 @@ sub set_all
 sql('SET ROLE owner', 'CREATE TABLE base (id int PRIMARY KEY, k int, v int)',
 	'INSERT INTO base SELECT g, g % 5, g FROM generate_series(1, 100) g',
 	'CREATE MATERIALIZED VIEW grouped AS SELECT k, count(*) AS n, sum(v) AS s FROM base GROUP BY k',
-	'CREATE MATERIALIZED VIEW recomputed AS SELECT id, v FROM base ORDER BY v DESC LIMIT 5',
+	'CREATE VIEW plain_view AS SELECT id, v FROM base',
+	'CREATE MATERIALIZED VIEW recomputed AS SELECT id, v FROM plain_view ORDER BY v DESC LIMIT 5',
 	q(CREATE MATERIALIZED VIEW styled AS SELECT id, (v * interval '1 day 2 hours')::text AS t, quote_ident('a') FROM base),
 	q(CREATE MATERIALIZED VIEW failing AS SELECT id, 100 / v AS q FROM base),
 	map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'grouped', 'recomputed', 'styled');
