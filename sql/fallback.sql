@@ -41,6 +41,9 @@ CREATE MATERIALIZED VIEW from_unlogged AS SELECT id FROM unlogged WHERE id < 0;
 CREATE MATERIALIZED VIEW from_secured AS SELECT id, v FROM secured;
 CREATE MATERIALIZED VIEW from_barrier AS SELECT id, v FROM barrier;
 -- Recursion
+-- (the word alone does nothing)
+CREATE MATERIALIZED VIEW said_recursive AS
+  WITH RECURSIVE r AS (SELECT id FROM s), s AS (SELECT * FROM t WHERE id > 1) SELECT * FROM r;
 CREATE MATERIALIZED VIEW set_recursive AS
   WITH RECURSIVE r (id) AS (SELECT id FROM t WHERE id = 1 UNION ALL SELECT t.id FROM r JOIN t ON t.id = r.id * 2)
   SELECT id FROM r;

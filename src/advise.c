@@ -1,13 +1,14 @@
 /*
  * advise.c
- *		Which indexes on base tables would make changes cheap?
+ *		Which indexes on base tables, and on states, make changes cheap?
  *
  * The delta of one table is joined with the others, and rows that a change
  * touches are looked up: through an index if there is one that begins with a
  * column that must be equal to something of the changed row, else by reading
  * the table.  Groups and keys that are computed anew are looked up by their key.
  *
- * Only what is certain is said: a column, of a base table, compared by "=".
+ * Only what is certain is said: a column, compared by "=".  Those on base tables are
+ * the user's to create, those on states are ours.
  */
 #include "postgres.h"
 
@@ -27,13 +28,15 @@
 /* Columns of an item that are compared with one and the same other item */
 typedef struct Lookup
 {
-	Oid			base;
+	Oid			base;			/* or InvalidOid */
+	MvrStage   *stage;			/* what is looked up is its output */
 	Bitmapset  *columns;
 } Lookup;
 
 typedef struct AdviseContext
 {
-	List	   *lookups;		/* of Lookup: which no index serves */
+	MvrItems   *items;			/* which stage an item reads */
+	List	   *lookups;		/* of Lookup: of base tables, those that no index serves */
 } AdviseContext;
 
 /* Is there an index that begins with one of these columns? */
@@ -59,18 +62,28 @@ has_index(Oid base, Bitmapset *columns)
 	return found;
 }
 
+/* Does an item read a base table, or what a stage hands out? */
+static bool
+is_looked_up(RangeTblEntry *rte, AdviseContext *context)
+{
+	return rte->rtekind == RTE_RELATION || mvr_item_lookup_stage(context->items, rte);
+}
+
 static void
-note_lookup(AdviseContext *context, Oid base, Bitmapset *columns)
+note_lookup(AdviseContext *context, RangeTblEntry *rte, Bitmapset *columns)
 {
 	Lookup	   *lookup;
+	MvrStage   *stage = mvr_item_lookup_stage(context->items, rte);
+	Oid			base = stage ? InvalidOid : rte->relid;
 
-	if (bms_is_empty(columns) || has_index(base, columns))
+	if (bms_is_empty(columns) || (stage == NULL && has_index(base, columns)))
 		return;
 	foreach_ptr(Lookup, other, context->lookups)
-		if (other->base == base && bms_equal(other->columns, columns))
+		if (other->base == base && other->stage == stage && bms_equal(other->columns, columns))
 			return;
 	lookup = palloc(sizeof(Lookup));
 	lookup->base = base;
+	lookup->stage = stage;
 	lookup->columns = columns;
 	context->lookups = lappend(context->lookups, lookup);
 }
@@ -146,14 +159,14 @@ advise_in(Query *query, SubLink *link, AdviseContext *context)
 		column = (Node *) ((TargetEntry *) list_nth(sub->targetList,
 												   ((Param *) right)->paramid - 1))->expr;
 		for (rti = 1; rti <= list_length(sub->rtable); rti++)
-			if (rt_fetch(rti, sub->rtable)->rtekind == RTE_RELATION &&
+			if (is_looked_up(rt_fetch(rti, sub->rtable), context) &&
 				mvr_tree_get_column(column, rti) > 0)
-				note_lookup(context, rt_fetch(rti, sub->rtable)->relid,
+				note_lookup(context, rt_fetch(rti, sub->rtable),
 							bms_make_singleton(mvr_tree_get_column(column, rti)));
 		for (rti = 1; rti <= list_length(query->rtable); rti++)
-			if (rt_fetch(rti, query->rtable)->rtekind == RTE_RELATION &&
+			if (is_looked_up(rt_fetch(rti, query->rtable), context) &&
 				mvr_tree_get_column(linitial(((OpExpr *) test)->args), rti) > 0)
-				note_lookup(context, rt_fetch(rti, query->rtable)->relid,
+				note_lookup(context, rt_fetch(rti, query->rtable),
 							bms_make_singleton(mvr_tree_get_column(linitial(((OpExpr *) test)->args),
 																  rti)));
 	}
@@ -165,6 +178,34 @@ typedef struct WalkContext
 	AdviseContext *advise;
 } WalkContext;
 
+/* Columns of an item are looked up; those of a subquery are what they are in it */
+static void
+advise_item(RangeTblEntry *rte, Bitmapset *columns, AdviseContext *context)
+{
+	Query	   *sub = rte->subquery;
+
+	if (is_looked_up(rte, context))
+		note_lookup(context, rte, columns);
+	if (rte->rtekind != RTE_SUBQUERY || sub->setOperations || mvr_layers_is_grouped(sub) ||
+		mvr_layers_is_keyed(sub) || bms_is_empty(columns))
+		return;
+	for (int rti = 1; rti <= list_length(sub->rtable); rti++)
+	{
+		Bitmapset  *inner = NULL;
+		int			column = -1;
+
+		while ((column = bms_next_member(columns, column)) >= 0)
+		{
+			TargetEntry *tle = get_tle_by_resno(sub->targetList, column);
+			AttrNumber	attno = tle ? mvr_tree_get_column((Node *) tle->expr, rti) : 0;
+
+			if (attno > 0)
+				inner = bms_add_member(inner, attno);
+		}
+		advise_item(rt_fetch(rti, sub->rtable), inner, context);
+	}
+}
+
 static void
 advise_level(Query *query, AdviseContext *context)
 {
@@ -174,13 +215,10 @@ advise_level(Query *query, AdviseContext *context)
 	collect_quals((Node *) query->jointree, &quals);
 	for (int rti = 1; rti <= nitems; rti++)
 	{
-		RangeTblEntry *rte = rt_fetch(rti, query->rtable);
-
-		if (rte->rtekind != RTE_RELATION)
-			continue;
 		for (int partner = 0; partner <= nitems; partner++)
 			if (partner != rti)
-				note_lookup(context, rte->relid, list_columns_equal(quals, rti, partner));
+				advise_item(rt_fetch(rti, query->rtable), list_columns_equal(quals, rti, partner),
+							context);
 	}
 }
 
@@ -211,10 +249,10 @@ advise_keys(const MvrStage *stage, AdviseContext *context)
 		return;
 	foreach_ptr(MvrGroupKey, key, stage->keys)
 		for (int rti = 1; rti <= list_length(input->rtable); rti++)
-			if (rt_fetch(rti, input->rtable)->rtekind == RTE_RELATION &&
+			if (is_looked_up(rt_fetch(rti, input->rtable), context) &&
 				mvr_tree_get_column((Node *) key->expr, rti) > 0)
 			{
-				note_lookup(context, rt_fetch(rti, input->rtable)->relid,
+				note_lookup(context, rt_fetch(rti, input->rtable),
 							bms_make_singleton(mvr_tree_get_column((Node *) key->expr, rti)));
 				return;
 			}
@@ -239,19 +277,14 @@ format_index(Lookup *lookup)
 	return text.data;
 }
 
-/*
- * Commands that would create the indexes a view's maintenance lacks, a list of
- * strings.  The base tables are locked.
- */
-List *
-mvr_advise_list_indexes(const MvrStage *view)
+/* What is looked up when one of the base tables or stages changes, a list of Lookup */
+static List *
+list_lookups(const MvrStage *view)
 {
-	AdviseContext context = {NIL};
+	MvrItems	items = {.inner = view->inner};
+	AdviseContext context = {&items, NIL};
 	List	   *stages = list_copy(view->inner);
-	List	   *result = NIL;
 
-	if (view->strategy == MVR_RECOMPUTE)
-		return NIL;
 	stages = lappend(stages, unconstify(MvrStage *, view));
 	foreach_ptr(MvrStage, stage, stages)
 	{
@@ -260,8 +293,52 @@ mvr_advise_list_indexes(const MvrStage *view)
 		advise_walker((Node *) stage->input, &walk);
 		advise_keys(stage, &context);
 	}
-	foreach_ptr(Lookup, lookup, context.lookups)
-		if (get_rel_relkind(lookup->base) != RELKIND_MATVIEW)
+	return context.lookups;
+}
+
+/*
+ * Commands that would create the indexes a view's maintenance lacks, a list of
+ * strings.  The base tables are locked.
+ */
+List *
+mvr_advise_list_indexes(const MvrStage *view)
+{
+	List	   *result = NIL;
+
+	if (view->strategy == MVR_RECOMPUTE)
+		return NIL;
+	foreach_ptr(Lookup, lookup, list_lookups(view))
+		if (lookup->stage == NULL && get_rel_relkind(lookup->base) != RELKIND_MATVIEW)
 			result = lappend(result, format_index(lookup));
+	return result;
+}
+
+/*
+ * By which columns of its state other stages look up what a stage hands out: a list of
+ * Bitmapsets, of which any column serves.  The base tables are locked.
+ */
+List *
+mvr_advise_list_state_lookups(const MvrStage *view, const MvrStage *stage)
+{
+	List	   *result = NIL;
+
+	foreach_ptr(Lookup, lookup, list_lookups(view))
+	{
+		Bitmapset  *columns = NULL;
+		int			output = -1;
+
+		if (lookup->stage != stage)
+			continue;
+		while ((output = bms_next_member(lookup->columns, output)) >= 0)
+		{
+			Node	   *expr = (Node *) list_nth_node(TargetEntry, stage->outputs, output - 1)->expr;
+
+			/* aggregates are computed when they are read */
+			if (IsA(expr, Var))
+				columns = bms_add_member(columns, ((Var *) expr)->varattno);
+		}
+		if (columns)
+			result = lappend(result, columns);
+	}
 	return result;
 }

@@ -42,6 +42,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_type.h"
 #include "commands/event_trigger.h"
 #include "executor/spi.h"
@@ -127,6 +129,7 @@ check_dropped(void)
 	has_others = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
 									  " WHERE NOT is_temporary"
 									  " AND (classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass"
+									  " OR classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_policy'::pg_catalog.regclass"
 									  " OR object_type OPERATOR(pg_catalog.=) 'table column' AND NOT original)") != NIL;
 	has_tables = list_event_relations("SELECT objid FROM pg_catalog.pg_event_trigger_dropped_objects()"
 									  " WHERE NOT is_temporary"
@@ -339,7 +342,7 @@ get_trigger_table(const DropStmt *drop)
 	return makeRangeVarFromNameList(list_truncate(list_copy(name), list_length(name) - 1));
 }
 
-/* Does a column, or a domain, have a type or arrays of it? */
+/* Has a column, a domain, a query or a function a type or arrays of it? */
 static bool
 is_type_used(Oid type)
 {
@@ -359,7 +362,8 @@ is_type_used(Oid type)
 	{
 		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
 
-		result = form->classid == RelationRelationId ||
+		result = form->classid == RelationRelationId || form->classid == RewriteRelationId ||
+			form->classid == ProcedureRelationId ||
 			(form->classid == TypeRelationId && form->objid != array);
 	}
 	systable_endscan(scan);

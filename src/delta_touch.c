@@ -13,6 +13,7 @@
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/clauses.h"
 #include "parser/parse_oper.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
@@ -286,8 +287,10 @@ build_touched_link(Query *query, SubLink *link, bool is_filter, MvrFocus *focus)
 	focus->removed = NULL;
 	usable = focus_query(sub, focus);
 	focus->removed = removed;
+	/* a window function, or a set, cannot be asked for in WHERE */
 	if (link->subLinkType == ANY_SUBLINK && usable && focus->lost == NULL &&
-		!sub->setOperations)
+		!sub->setOperations && !contain_windowfuncs(link->testexpr) &&
+		!expression_returns_set(link->testexpr))
 	{
 		Node	   *test = copyObject(link->testexpr);
 		bool		has_nulls = !is_filter && can_be_null(query, original, test);

@@ -49,7 +49,9 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -437,7 +439,8 @@ cannot_arm_yet(const MvrKept *kept)
 	{
 		ListCell   *lc;
 
-		if (!is_unarmed(kept, source))
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(source->base)) ||
+			!is_unarmed(kept, source))
 			continue;
 		foreach(lc, find_all_inheritors(source->base, NoLock, NULL))
 			if (AfterTriggerPendingOnRel(lfirst_oid(lc)))
@@ -693,6 +696,20 @@ mvr_in_transaction_init(void)
  * ----------
  */
 
+/*
+ * A function, say, is replaced, and whoever does that looks for the live views that it
+ * concerns, while somebody makes a view live, which he does not see yet.  Each waits
+ * until the other has committed: in ShareLock mode those who make views live, in
+ * RowExclusiveLock mode the others, all after what they have locked of tables.
+ */
+static void
+lock_live_views(LOCKMODE mode)
+{
+	LockDatabaseObject(ExtensionRelationId, get_extension_oid("matview_refresh", false), 0, mode);
+	/* what has been committed meanwhile */
+	AcceptInvalidationMessages();
+}
+
 static void
 mark_live(const MvrTracked *tracked)
 {
@@ -822,7 +839,10 @@ void
 mvr_in_transaction_check(Oid relid, bool is_gone)
 {
 	if (!OidIsValid(relid) && !is_gone)
+	{
 		mvr_kept_forget_all();
+		lock_live_views(RowExclusiveLock);
+	}
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
 		if (is_concerned(tracked, relid, is_gone))
@@ -966,6 +986,10 @@ mvr_in_transaction_start(Oid view, char live)
 	reads_settings = check_can_live(rel, live);
 	relation_close(rel, NoLock);
 	mvr_refresh_incremental_view(view);
+	tracked = mvr_catalog_lookup_view(view);
+	if (tracked)
+		lock_bases(tracked);
+	lock_live_views(ShareLock);
 	set_live(refresh_alone(view), live, reads_settings);
 }
 

@@ -111,7 +111,9 @@ mvr_inner_renew(Relation rel, MvrStage *view, MvrTracked *tracked, bool with_own
 		tracked->states = lappend_oid(tracked->states, stage->state);
 		nrows = fill_stage(stage);
 		show_writes();
-		mvr_heap_create_state_indexes(stage->state, list_length(stage->keys));
+		mvr_heap_create_state_indexes(stage->state, stage->strategy == MVR_GROUPS ?
+									  list_length(stage->keys) : 0,
+									  mvr_advise_list_state_lookups(view, stage));
 		if (nrows >= ANALYZE_FROM)
 			mvr_heap_analyze_state(stage->state);
 		show_writes();

@@ -407,14 +407,14 @@ mvr_heap_has_other_unique(Relation view, Oid index, Bitmapset *columns)
 
 /* CREATE INDEX on columns or an expression, as the relation's owner, and where it is */
 static Oid
-create_index(Relation rel, const char *name, List *elems, bool skip_build)
+create_index(Relation rel, const char *name, const char *method, List *elems, bool skip_build)
 {
 	IndexStmt  *stmt = makeNode(IndexStmt);
 
 	stmt->idxname = pstrdup(name);
 	stmt->relation = makeRangeVar(get_namespace_name(RelationGetNamespace(rel)),
 								  pstrdup(RelationGetRelationName(rel)), -1);
-	stmt->accessMethod = "btree";
+	stmt->accessMethod = pstrdup(method);
 	stmt->tableSpace = get_tablespace_name(OidIsValid(rel->rd_rel->reltablespace) ?
 										   rel->rd_rel->reltablespace : MyDatabaseTableSpace);
 	stmt->indexParams = elems;
@@ -518,7 +518,7 @@ mvr_heap_create_row_index(Relation view, bool skip_build)
 				extension;
 
 	ObjectAddressSet(index, RelationRelationId,
-					 create_index(view, name, list_make1(make_index_elem(NULL, (Node *) hash)),
+					 create_index(view, name, "btree", list_make1(make_index_elem(NULL, (Node *) hash)),
 								  skip_build));
 	ObjectAddressSet(extension, ExtensionRelationId,
 					 get_extension_oid("matview_refresh", false));
@@ -569,6 +569,13 @@ mvr_heap_create_state(Relation view, int number, TupleDesc desc)
 									build_state_options(), RelationGetRelid(view));
 }
 
+/* Can any value of a column be in a B-tree? */
+static bool
+is_sortable(Form_pg_attribute att)
+{
+	return att->attlen != -1 && OidIsValid(GetDefaultOpClass(att->atttypid, BTREE_AM_OID));
+}
+
 /* Can the keys of a state be indexed, all of them? */
 static bool
 has_sortable_keys(TupleDesc desc, int nkeys)
@@ -576,35 +583,78 @@ has_sortable_keys(TupleDesc desc, int nkeys)
 	if (nkeys == 0 || nkeys > INDEX_MAX_KEYS)
 		return false;
 	for (int i = 0; i < nkeys; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, MVR_STATE_FIXED + i);
-
-		if (!OidIsValid(GetDefaultOpClass(att->atttypid, BTREE_AM_OID)) ||
-			att->attlen == -1)
+		if (!is_sortable(TupleDescAttr(desc, MVR_STATE_FIXED + i)))
 			return false;
-	}
 	return true;
 }
 
 /*
- * The indexes of a state table: on the hash, by which its own stage finds rows,
- * and on the keys, by which queries of other stages may (0: there are none).
- * Keys that could be too large for an index go without.
+ * An index by which queries of other stages find rows by some columns: on those of
+ * fixed size, else by hash, as a value could be too large for a B-tree.
+ */
+static void
+create_lookup_index(Relation rel, Bitmapset *columns)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	List	   *elems = NIL;
+	char	   *hashed = NULL;
+	int			attno = -1;
+	char	   *name = ChooseRelationName(RelationGetRelationName(rel), NULL, "lookup_idx",
+										  RelationGetNamespace(rel), false);
+
+	while ((attno = bms_next_member(columns, attno)) >= 0)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, attno - 1);
+
+		if (is_sortable(att) && list_length(elems) < INDEX_MAX_KEYS)
+			elems = lappend(elems, make_index_elem(NameStr(att->attname), NULL));
+		else if (hashed == NULL && OidIsValid(GetDefaultOpClass(att->atttypid, HASH_AM_OID)))
+			hashed = NameStr(att->attname);
+	}
+	if (elems)
+		create_index(rel, name, "btree", elems, false);
+	else if (hashed)
+		create_index(rel, name, "hash", list_make1(make_index_elem(hashed, NULL)), false);
+}
+
+/* Is there an index on nothing but columns that a query compares? */
+static bool
+is_served(List *served, Bitmapset *columns)
+{
+	foreach_ptr(Bitmapset, other, served)
+		if (bms_is_subset(other, columns))
+			return true;
+	return false;
+}
+
+/*
+ * The indexes of a state table: on the hash, by which its own stage finds rows; on the
+ * keys (0: there are none), unless they could be too large; and for "lookups", sets of
+ * columns by one of which queries of other stages find rows.
  */
 void
-mvr_heap_create_state_indexes(Oid state, int nkeys)
+mvr_heap_create_state_indexes(Oid state, int nkeys, List *lookups)
 {
 	Relation	rel = table_open(state, ShareLock);
 	List	   *elems = NIL;
+	List	   *served = NIL;
 
-	create_index(rel, psprintf("%s_hash_idx", RelationGetRelationName(rel)),
+	create_index(rel, psprintf("%s_hash_idx", RelationGetRelationName(rel)), "btree",
 				 list_make1(make_index_elem("hash", NULL)), false);
 	if (has_sortable_keys(RelationGetDescr(rel), nkeys))
 	{
 		for (int i = 1; i <= nkeys; i++)
 			elems = lappend(elems, make_index_elem(psprintf("key%d", i), NULL));
-		create_index(rel, psprintf("%s_key_idx", RelationGetRelationName(rel)), elems,
+		create_index(rel, psprintf("%s_key_idx", RelationGetRelationName(rel)), "btree", elems,
 					 false);
+		served = list_make1(bms_make_singleton(MVR_STATE_FIXED + 1));
+	}
+	foreach_ptr(Bitmapset, columns, lookups)
+	{
+		if (is_served(served, columns))
+			continue;
+		create_lookup_index(rel, columns);
+		served = lappend(served, columns);
 	}
 	table_close(rel, NoLock);
 	CommandCounterIncrement();

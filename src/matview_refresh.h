@@ -717,6 +717,7 @@ extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
  * ----------
  */
 extern bool mvr_json_xml_get_rendered(Node *node, List **args);
+extern bool mvr_json_xml_has_mutable_input(Oid type);
 extern bool mvr_json_xml_is_fixed_type(Oid type);
 extern bool mvr_json_xml_is_mutable(Node *node);
 
@@ -933,10 +934,11 @@ extern int64 mvr_analyze_hash(const MvrStage *view);
 extern TupleDesc mvr_analyze_build_state_desc(const MvrStage *stage);
 
 /* ----------
- * advise.c: which indexes on base tables would make changes cheap
+ * advise.c: which indexes on base tables, and on states, make changes cheap
  * ----------
  */
 extern List *mvr_advise_list_indexes(const MvrStage *view);
+extern List *mvr_advise_list_state_lookups(const MvrStage *view, const MvrStage *stage);
 
 /* ----------
  * delta_item.c: what a FROM item reads
@@ -1199,7 +1201,7 @@ extern Oid	mvr_heap_lookup_row_index(Relation view);
 extern Oid	mvr_heap_create_row_index(Relation view, bool skip_build);
 extern void mvr_heap_build_row_index(Oid index);
 extern Oid	mvr_heap_create_state(Relation view, int number, TupleDesc desc);
-extern void mvr_heap_create_state_indexes(Oid state, int nkeys);
+extern void mvr_heap_create_state_indexes(Oid state, int nkeys, List *lookups);
 extern void mvr_heap_analyze_state(Oid state);
 extern Oid	mvr_heap_lookup_state_index(Relation state);
 extern void mvr_heap_drop(Oid relid);

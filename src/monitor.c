@@ -145,6 +145,9 @@ put_label(Graph *graph, const char *name, const char *policy)
 			appendStringInfoString(text, "\\\\");
 		else if (*c == '\n')
 			appendStringInfoString(text, graph->is_dot ? "\\n" : "<br/>");
+		/* Mermaid reads HTML, and entities that begin with # */
+		else if (strchr("#&<>", *c) && !graph->is_dot)
+			appendStringInfo(text, "#%d;", *c);
 		else
 			appendStringInfoChar(text, *c);
 	}

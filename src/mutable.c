@@ -53,27 +53,39 @@
 
 /* Stable functions of PostgreSQL that depend on settings only, in order */
 static const char *const settings_functions[] = {
-	"anytextcat", "array_out", "array_to_json", "array_to_string",
-	"cash_out", "concat", "concat_ws", "date", "date_eq_timestamptz",
+	"anytextcat", "array_out", "array_to_json", "array_to_string", "cash_in", "cash_out",
+	"concat", "concat_ws", "date", "date_add", "date_eq_timestamptz",
 	"date_ge_timestamptz", "date_gt_timestamptz", "date_le_timestamptz",
-	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part",
-	"date_trunc", "extract", "format", "generate_series", "in_range", "interval_out",
-	"interval_pl_timestamptz", "json_agg", "json_agg_finalfn",
-	"json_agg_transfn", "json_build_array", "json_build_object",
-	"json_object_agg", "jsonb_agg", "jsonb_build_array",
-	"jsonb_build_object", "jsonb_object_agg", "make_timestamptz", "multirange_out",
-	"overlaps", "quote_literal", "quote_nullable", "range_out", "record_out", "row_to_json", "textanycat",
-	"time", "timestamp", "timestamp_eq_timestamptz", "timestamp_ge_timestamptz",
-	"timestamp_gt_timestamptz", "timestamp_le_timestamptz",
-	"timestamp_lt_timestamptz", "timestamp_ne_timestamptz", "timestamp_out",
-	"timestamptz", "timestamptz_eq_date", "timestamptz_eq_timestamp",
-	"timestamptz_ge_date", "timestamptz_ge_timestamp", "timestamptz_gt_date",
-	"timestamptz_gt_timestamp", "timestamptz_le_date",
-	"timestamptz_le_timestamp", "timestamptz_lt_date",
-	"timestamptz_lt_timestamp", "timestamptz_mi_interval",
-	"timestamptz_ne_date", "timestamptz_ne_timestamp", "timestamptz_out",
-	"timestamptz_pl_interval", "timetz", "timezone", "to_char", "to_date",
-	"to_json", "to_jsonb", "to_timestamp"
+	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part", "date_subtract",
+	"date_trunc", "extract", "format", "generate_series", "in_range", "interval_in",
+	"interval_out", "interval_pl_timestamptz", "json_agg", "json_agg_finalfn",
+	"json_agg_transfn", "json_build_array", "json_build_object", "json_object_agg",
+	"json_to_tsvector", "jsonb_agg", "jsonb_build_array", "jsonb_build_object",
+	"jsonb_object_agg", "jsonb_to_tsvector", "make_timestamptz", "money", "multirange_out",
+	"numeric", "overlaps", "phraseto_tsquery", "plainto_tsquery", "quote_literal",
+	"quote_nullable", "range_out", "record_out", "row_to_json", "textanycat", "time",
+	"timestamp", "timestamp_eq_timestamptz", "timestamp_ge_timestamptz",
+	"timestamp_gt_timestamptz", "timestamp_le_timestamptz", "timestamp_lt_timestamptz",
+	"timestamp_ne_timestamptz", "timestamp_out", "timestamptz", "timestamptz_eq_date",
+	"timestamptz_eq_timestamp", "timestamptz_ge_date", "timestamptz_ge_timestamp",
+	"timestamptz_gt_date", "timestamptz_gt_timestamp", "timestamptz_le_date",
+	"timestamptz_le_timestamp", "timestamptz_lt_date", "timestamptz_lt_timestamp",
+	"timestamptz_mi_interval", "timestamptz_ne_date", "timestamptz_ne_timestamp",
+	"timestamptz_out", "timestamptz_pl_interval", "timetz", "timezone", "to_char",
+	"to_date", "to_json", "to_jsonb", "to_number", "to_timestamp", "to_tsquery",
+	"to_tsvector", "ts_headline", "websearch_to_tsquery"
+};
+
+/* Of these, those that look for a configuration of text search */
+static const char *const search_functions[] = {
+	"json_to_tsvector", "jsonb_to_tsvector", "phraseto_tsquery", "plainto_tsquery", "to_tsquery",
+	"to_tsvector", "ts_headline", "websearch_to_tsquery"
+};
+
+/* Stable functions that are as the input of the types is that they make of a document */
+static const char *const record_functions[] = {
+	"json_populate_record", "json_populate_recordset", "json_to_record", "json_to_recordset",
+	"jsonb_populate_record", "jsonb_populate_recordset", "jsonb_to_record", "jsonb_to_recordset"
 };
 
 /* Those that are called immutable, and yet depend on settings */
@@ -91,7 +103,7 @@ static const char *const zone_functions[] = {
 static const char *const settings[] = {
 	"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle",
 	"extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
-	"xmlbinary", "xmloption", "quote_all_identifiers"
+	"xmlbinary", "xmloption", "quote_all_identifiers", "default_text_search_config"
 };
 
 /* What the text of users' functions means depends on these, when a session first calls them */
@@ -409,13 +421,75 @@ has_mutable_frame(Query *query, void *context)
 	return false;
 }
 
+/* Is the input function of each column of a row type immutable? */
+static bool
+has_fixed_columns(Oid type)
+{
+	TupleDesc	desc;
+	bool		result = true;
+
+	if (get_typtype(type) != TYPTYPE_COMPOSITE)
+		return false;
+	desc = lookup_rowtype_tupdesc(type, -1);
+	for (int i = 0; i < desc->natts; i++)
+		result = result && (TupleDescAttr(desc, i)->attisdropped ||
+							!mvr_json_xml_has_mutable_input(TupleDescAttr(desc, i)->atttypid));
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
+/* Is this one of the record_functions, and what it makes of a document fixed? */
+static bool
+is_fixed_record(Node *node, List *types)
+{
+	FuncExpr   *call = (FuncExpr *) node;
+	ListCell   *lc;
+
+	if (!IsA(node, FuncExpr) || call->funcid >= FirstUnpinnedObjectId ||
+		!is_listed(get_func_name(call->funcid), record_functions, lengthof(record_functions)))
+		return false;
+	if (types == NIL)
+		return has_fixed_columns(call->funcresulttype);
+	foreach(lc, types)
+		if (mvr_json_xml_has_mutable_input(lfirst_oid(lc)))
+			return false;
+	return true;
+}
+
+/*
+ * What there is to look at of an expression whose function is stable in general,
+ * and immutable for the types that it makes: its arguments.
+ */
+static bool
+is_fixed_input(Node *node, Node **args)
+{
+	CoerceViaIO *cast = (CoerceViaIO *) node;
+	RangeTblFunction *item = (RangeTblFunction *) node;
+
+	if (IsA(node, RangeTblFunction) && is_fixed_record(item->funcexpr, item->funccoltypes))
+		*args = (Node *) ((FuncExpr *) item->funcexpr)->args;
+	else if (is_fixed_record(node, NIL))
+		*args = (Node *) ((FuncExpr *) node)->args;
+	else if (IsA(node, CoerceViaIO) &&
+			 TypeCategory(exprType((Node *) cast->arg)) == TYPCATEGORY_STRING &&
+			 (type_is_array(cast->resulttype) || type_is_range(cast->resulttype)) &&
+			 !mvr_json_xml_has_mutable_input(cast->resulttype))
+		*args = (Node *) cast->arg;
+	else
+		return false;
+	return true;
+}
+
 static bool
 mutable_walker(Node *node, void *context)
 {
 	MutableContext *mutable = context;
+	Node	   *args;
 
 	if (node == NULL)
 		return false;
+	if (is_fixed_input(node, &args))
+		return mutable_walker(args, context);
 	mutable->found = InvalidOid;
 	if (check_functions_in_node(node, is_mutable_function, context))
 		return true;
@@ -513,6 +587,9 @@ hash_function(Oid funcid, void *arg)
 	HashContext *context = arg;
 	HeapTuple	tuple;
 
+	if (funcid < FirstUnpinnedObjectId && func_volatile(funcid) == PROVOLATILE_STABLE)
+		context->searches_text |= is_listed(get_func_name(funcid), search_functions,
+											lengthof(search_functions));
 	if (funcid < FirstNormalObjectId)
 		return false;
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
@@ -640,8 +717,12 @@ hash_walker(Node *node, void *arg)
 		args = NIL;
 	foreach_ptr(Node, operand, args)
 		hash_composite(exprType(operand), &context->hash);
+	/* what the functions behind an operator class do */
+	if (IsA(node, SortGroupClause))
+		context->calls_any |= ((SortGroupClause *) node)->eqop >= FirstNormalObjectId ||
+			((SortGroupClause *) node)->sortop >= FirstNormalObjectId;
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, hash_walker, arg, 0) ||
+		return query_tree_walker((Query *) node, hash_walker, arg, QTW_EXAMINE_SORTGROUP) ||
 			hash_walker((Node *) mvr_columns_list_virtual((Query *) node), arg);
 	return expression_tree_walker(node, hash_walker, arg);
 }

@@ -471,8 +471,9 @@ refuse_clause(const Query *query)
 {
 	if (query->commandType != CMD_SELECT || query->utilityStmt)
 		return "the query is not a SELECT";
-	if (query->hasRecursive)
-		return "the query is recursive";
+	foreach_ptr(CommonTableExpr, cte, query->cteList)
+		if (cte->cterecursive)
+			return "the query is recursive";
 	if (query->hasRowSecurity)
 		return "a base table has row-level security";
 	if (query->rowMarks)

@@ -70,17 +70,21 @@ mvr_pool_begin(MvrDatabase *db)
 
 /*
  * Hand a view to an idle worker of this database; NULL if there is none, or
- * just one that has to go now.
+ * just one that has to go now, or if as many as may are busy.
  */
 MvrWorker *
 mvr_pool_assign(Oid view, int *generation)
 {
 	MvrWorker  *worker = NULL;
 	bool		is_other_starving;
+	int			nbusy = 0;
 
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	is_other_starving = mvr_shared_is_other_starving(MyDatabaseId, 0);
-	for (int i = 0; i < mvr_nslots && worker == NULL; i++)
+	/* there may be more workers than there were to be when they were started */
+	for (int i = 0; i < mvr_nslots; i++)
+		nbusy += mvr_workers[i].state == MVR_WORKER_BUSY;
+	for (int i = 0; i < mvr_nslots && worker == NULL && nbusy < mvr_max_workers; i++)
 		if (mvr_workers[i].state == MVR_WORKER_IDLE && mvr_workers[i].database == MyDatabaseId &&
 			!(mvr_workers[i].has_worked && is_other_starving))
 			worker = &mvr_workers[i];

@@ -76,6 +76,7 @@ typedef struct Refresh
 {
 	RefreshMode requested;
 	Oid			view_oid;
+	int			depth;			/* among several: see mvr_chain_list_read */
 	Relation	view;
 	MvrStage   *stage;
 	MvrTracked *tracked;		/* NULL if not tracked */
@@ -512,7 +513,7 @@ finish_state(Refresh *refresh, MvrHeap *state)
 		return;
 	mvr_heap_close(state);
 	CommandCounterIncrement();
-	mvr_heap_create_state_indexes(refresh->stage->state, 0);
+	mvr_heap_create_state_indexes(refresh->stage->state, 0, NIL);
 }
 
 /*
@@ -856,12 +857,13 @@ execute_refresh(Refresh *refresh)
 }
 
 static int
-compare_by_oid(const ListCell *a, const ListCell *b)
+compare_turns(const ListCell *a, const ListCell *b)
 {
 	Oid			left = ((Refresh *) lfirst(a))->view_oid;
 	Oid			right = ((Refresh *) lfirst(b))->view_oid;
+	int			diff = ((Refresh *) lfirst(a))->depth - ((Refresh *) lfirst(b))->depth;
 
-	return left < right ? -1 : left > right ? 1 : 0;
+	return diff != 0 ? diff : left < right ? -1 : left > right ? 1 : 0;
 }
 
 /*
@@ -907,7 +909,8 @@ is_fresh_in_use(const Refresh *refresh)
 
 /*
  * Lock the views to refresh, the last of which is the one that was asked for.  In
- * the order of their OIDs, so that two chains that share views cannot deadlock.
+ * the order in which those who maintain live views lock them, so that neither these
+ * nor two chains that share views can deadlock.
  * Returns them without those that need not be refreshed.
  */
 static List *
@@ -915,7 +918,7 @@ open_views(List *refreshes)
 {
 	List	   *sorted = list_copy(refreshes);
 
-	list_sort(sorted, compare_by_oid);
+	list_sort(sorted, compare_turns);
 	foreach_ptr(Refresh, refresh, sorted)
 	{
 		refresh->view = mvr_view_open(refresh->view_oid, refresh->requested == REFRESH_FULL ?
@@ -944,9 +947,12 @@ list_refreshes(Refresh *refresh, bool with_sources)
 
 		source->requested = REFRESH_INCREMENTAL;
 		source->view_oid = lfirst_oid(lc);
+		(void) mvr_chain_list_read(source->view_oid, &source->depth);
 		source->started = refresh->started;
 		refreshes = lappend(refreshes, source);
 	}
+	if (refreshes)
+		(void) mvr_chain_list_read(refresh->view_oid, &refresh->depth);
 	return lappend(refreshes, refresh);
 }
 
