@@ -199,6 +199,7 @@ DROP MATERIALIZED VIEW renamed;
 -- the graph
 CREATE VIEW plain AS SELECT b.id, v2.id AS other FROM base b JOIN "V 2" v2 USING (id);
 CREATE MATERIALIZED VIEW top AS SELECT count(*) AS "n" FROM plain;
+CREATE MATERIALIZED VIEW "a #35; <i>b</i> &lt;" AS SELECT count(*) AS "n" FROM plain;
 SELECT matview.dependency_graph();
 SELECT matview.dependency_graph('DOT');
 SELECT name, labels FROM matview.metrics WHERE name = 'matview_view_paused' ORDER BY labels;

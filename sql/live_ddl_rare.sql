@@ -345,6 +345,38 @@ BEGIN
         COMMIT;
     END LOOP;
 END $$;
+-- The row type of a table that the view does not read
+CREATE TABLE as_type (x int, y int);
+CREATE TABLE untyped (id int PRIMARY KEY, g int);
+INSERT INTO untyped VALUES (1, 1);
+CREATE FUNCTION make_row(a int) RETURNS as_type IMMUTABLE LANGUAGE plpgsql AS
+$$ DECLARE r rare.as_type; BEGIN r.x := a; RETURN r; END $$;
+CREATE MATERIALIZED VIEW by_cast AS SELECT id, row_to_json(ROW(id, g)::as_type) AS j FROM untyped;
+CREATE MATERIALIZED VIEW by_function AS SELECT id, make_row(g)::text AS j FROM untyped;
+SELECT matview.set_auto_refresh('by_cast', 'on_commit'), matview.set_auto_refresh('by_function', 'on_statement');
+ALTER TABLE as_type ADD COLUMN z int;
+SELECT contents('by_cast') AS cast, contents('by_function') AS function;
+ALTER TABLE as_type DROP COLUMN z;
+SELECT contents('by_cast') AS cast, contents('by_function') AS function;
+
+-- The functions of an operator class that only GROUP BY and windows use
+CREATE TYPE folded AS (t text);
+CREATE FUNCTION folded_cmp(a folded, b folded) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btnametextcmp(lower(a.t)::name, lower(b.t))';
+CREATE FUNCTION folded_lt(a folded, b folded) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT lower(a.t) < lower(b.t)';
+CREATE FUNCTION folded_eq(a folded, b folded) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT lower(a.t) = lower(b.t)';
+CREATE OPERATOR #<# (FUNCTION = folded_lt, LEFTARG = folded, RIGHTARG = folded);
+CREATE OPERATOR #=# (FUNCTION = folded_eq, LEFTARG = folded, RIGHTARG = folded);
+CREATE OPERATOR CLASS folded_ops DEFAULT FOR TYPE folded USING btree AS OPERATOR 1 #<#, OPERATOR 3 #=#, FUNCTION 1 folded_cmp(folded, folded);
+CREATE TABLE words (id int PRIMARY KEY, f folded);
+INSERT INTO words VALUES (1, ROW('a')), (2, ROW('A')), (3, ROW('b'));
+CREATE MATERIALIZED VIEW by_class AS SELECT id, count(*) OVER (PARTITION BY f) AS n FROM words;
+SELECT matview.set_auto_refresh('by_class', 'on_statement');
+SELECT n, contents('by_class') FROM by_class ORDER BY id;
+CREATE OR REPLACE FUNCTION folded_cmp(a folded, b folded) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT btnametextcmp(a.t::name, b.t)';
+CREATE OR REPLACE FUNCTION folded_lt(a folded, b folded) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT a.t < b.t';
+CREATE OR REPLACE FUNCTION folded_eq(a folded, b folded) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT a.t = b.t';
+SELECT n, contents('by_class') FROM by_class ORDER BY id;
+
 CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$
   SELECT count(*) FROM pg_backend_memory_contexts WHERE name IN ('matview_refresh live view', 'matview_refresh base table') $$;
 SELECT kept() AS before \gset

@@ -117,6 +117,21 @@ SELECT missing, extra, (SELECT count(*) FROM through) FROM matview.check('throug
 ALTER VIEW of_secured OWNER TO regress_live_writer;
 SELECT missing, extra, (SELECT count(*) FROM through) FROM matview.check('through');
 
+-- a policy that goes with what it reads
+CREATE TABLE allowed (k int);
+INSERT INTO allowed VALUES (1);
+GRANT SELECT, TRIGGER ON allowed TO regress_live_writer;
+CREATE POLICY allowed_ones ON secured USING (EXISTS (SELECT FROM live_roles.allowed WHERE k = secured.g));
+SELECT (SELECT count(*) FROM direct) AS direct;
+DROP TABLE allowed CASCADE;
+SELECT (SELECT count(*) FROM direct) AS direct;
+CREATE VIEW allowed AS SELECT 2 AS k;
+GRANT SELECT ON allowed TO regress_live_writer;
+CREATE POLICY allowed_ones ON secured USING (EXISTS (SELECT FROM live_roles.allowed WHERE k = secured.g));
+SELECT (SELECT count(*) FROM direct) AS direct;
+DROP VIEW allowed CASCADE;
+SELECT (SELECT count(*) FROM direct) AS direct;
+
 DROP SCHEMA live_roles CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

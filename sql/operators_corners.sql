@@ -39,6 +39,15 @@ CREATE MATERIALIZED VIEW in_in AS
   SELECT id FROM a WHERE (v IN (SELECT v FROM b WHERE y > 3)) IN (SELECT n > 1 FROM size);
 CREATE MATERIALIZED VIEW in_in_value AS
   SELECT id, (x IN (SELECT y FROM b)) IN (SELECT n > 1 FROM size) AS i, (x > ALL (SELECT n FROM size)) = ANY (SELECT y > 5 FROM b) AS j FROM a;
+-- A scale that a function is said to have, and has not
+CREATE FUNCTION make_record(x int) RETURNS record IMMUTABLE LANGUAGE sql AS 'SELECT ROW(CASE WHEN x < 6 THEN 1.0 ELSE 1.00 END)';
+CREATE MATERIALIZED VIEW declared AS
+  SELECT sum(r.n) AS s FROM a, make_record(a.x) AS r (n numeric(5,3));
+-- A window function that is the left side of a subquery
+CREATE MATERIALIZED VIEW in_window AS
+  SELECT c.id, l.* FROM c, LATERAL (SELECT a.x, rank() OVER (ORDER BY a.x) IN (SELECT y FROM b) AS top FROM a WHERE a.k = c.k) l;
+CREATE MATERIALIZED VIEW in_window_order AS
+  SELECT id, ARRAY(SELECT x FROM a WHERE a.k = c.k ORDER BY rank() OVER (ORDER BY a.x) IN (SELECT y FROM b), x) AS xs FROM c;
 -- Set-returning functions in ORDER BY give rows
 CREATE MATERIALIZED VIEW sorted_rows AS
   SELECT id FROM a ORDER BY generate_series(1, 2);

@@ -59,21 +59,25 @@ static const char *const settings_functions[] = {
 	"date_lt_timestamptz", "date_ne_timestamptz", "date_out", "date_part", "date_subtract",
 	"date_trunc", "extract", "format", "generate_series", "in_range", "interval_in",
 	"interval_out", "interval_pl_timestamptz", "json_agg", "json_agg_finalfn",
-	"json_agg_transfn", "json_build_array", "json_build_object", "json_object_agg",
-	"json_to_tsvector", "jsonb_agg", "jsonb_build_array", "jsonb_build_object",
-	"jsonb_object_agg", "jsonb_to_tsvector", "make_timestamptz", "money", "multirange_out",
-	"numeric", "overlaps", "phraseto_tsquery", "plainto_tsquery", "quote_literal",
-	"quote_nullable", "range_out", "record_out", "row_to_json", "textanycat", "time",
-	"timestamp", "timestamp_eq_timestamptz", "timestamp_ge_timestamptz",
-	"timestamp_gt_timestamptz", "timestamp_le_timestamptz", "timestamp_lt_timestamptz",
-	"timestamp_ne_timestamptz", "timestamp_out", "timestamptz", "timestamptz_eq_date",
-	"timestamptz_eq_timestamp", "timestamptz_ge_date", "timestamptz_ge_timestamp",
-	"timestamptz_gt_date", "timestamptz_gt_timestamp", "timestamptz_le_date",
-	"timestamptz_le_timestamp", "timestamptz_lt_date", "timestamptz_lt_timestamp",
-	"timestamptz_mi_interval", "timestamptz_ne_date", "timestamptz_ne_timestamp",
-	"timestamptz_out", "timestamptz_pl_interval", "timetz", "timezone", "to_char",
-	"to_date", "to_json", "to_jsonb", "to_number", "to_timestamp", "to_tsquery",
-	"to_tsvector", "ts_headline", "websearch_to_tsquery"
+	"json_agg_strict", "json_agg_strict_transfn", "json_agg_transfn", "json_build_array",
+	"json_build_object", "json_object_agg", "json_object_agg_strict",
+	"json_object_agg_unique", "json_object_agg_unique_strict", "json_to_tsvector",
+	"jsonb_agg", "jsonb_agg_strict", "jsonb_agg_strict_transfn", "jsonb_agg_transfn",
+	"jsonb_build_array", "jsonb_build_object", "jsonb_object_agg",
+	"jsonb_object_agg_strict", "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict",
+	"jsonb_to_tsvector", "make_timestamptz", "money", "multirange_out", "numeric",
+	"overlaps", "phraseto_tsquery", "plainto_tsquery", "quote_literal", "quote_nullable",
+	"range_out", "record_out", "row_to_json", "textanycat", "time", "timestamp",
+	"timestamp_eq_timestamptz", "timestamp_ge_timestamptz", "timestamp_gt_timestamptz",
+	"timestamp_le_timestamptz", "timestamp_lt_timestamptz", "timestamp_ne_timestamptz",
+	"timestamp_out", "timestamptz", "timestamptz_eq_date", "timestamptz_eq_timestamp",
+	"timestamptz_ge_date", "timestamptz_ge_timestamp", "timestamptz_gt_date",
+	"timestamptz_gt_timestamp", "timestamptz_le_date", "timestamptz_le_timestamp",
+	"timestamptz_lt_date", "timestamptz_lt_timestamp", "timestamptz_mi_interval",
+	"timestamptz_ne_date", "timestamptz_ne_timestamp", "timestamptz_out",
+	"timestamptz_pl_interval", "timetz", "timezone", "to_char", "to_date", "to_json",
+	"to_jsonb", "to_number", "to_timestamp", "to_tsquery", "to_tsvector", "ts_headline",
+	"websearch_to_tsquery"
 };
 
 /* Of these, those that look for a configuration of text search */
@@ -278,7 +282,12 @@ get_arguments(Node *node, List **args)
 			*args = ((FuncExpr *) node)->args;
 			return true;
 		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
 			*args = ((OpExpr *) node)->args;
+			return true;
+		case T_WindowFunc:
+			*args = ((WindowFunc *) node)->args;
 			return true;
 		case T_ScalarArrayOpExpr:
 			*args = ((ScalarArrayOpExpr *) node)->args;

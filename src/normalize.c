@@ -30,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "catalog/pg_inherits.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -498,6 +499,33 @@ refuse_relation(RangeTblEntry *rte)
 	return NULL;
 }
 
+/*
+ * Nobody sees to the length or scale in a column definition list but PostgreSQL's own
+ * functions that make records of documents; and how a value shows depends on it.
+ */
+static bool
+has_loose_columns(RangeTblFunction *function)
+{
+	ListCell   *lc;
+
+	if (!IsA(function->funcexpr, FuncExpr) ||
+		((FuncExpr *) function->funcexpr)->funcid < FirstUnpinnedObjectId)
+		return false;
+	foreach(lc, function->funccoltypmods)
+		if (lfirst_int(lc) >= 0)
+			return true;
+	return false;
+}
+
+static char *
+refuse_function(RangeTblEntry *rte)
+{
+	foreach_ptr(RangeTblFunction, function, rte->functions)
+		if (has_loose_columns(function))
+			return "a function's columns are declared with a length or scale";
+	return NULL;
+}
+
 static char *
 refuse_from_item(RangeTblEntry *rte)
 {
@@ -505,9 +533,10 @@ refuse_from_item(RangeTblEntry *rte)
 	{
 		case RTE_RELATION:
 			return refuse_relation(rte);
+		case RTE_FUNCTION:
+			return refuse_function(rte);
 		case RTE_SUBQUERY:
 			return rte->securityQuals ? "a view has security quals" : NULL;
-		case RTE_FUNCTION:
 		case RTE_TABLEFUNC:
 		case RTE_VALUES:
 		case RTE_RESULT:

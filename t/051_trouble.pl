@@ -337,6 +337,18 @@ is(sql('SELECT s FROM chain_2'), sql('SELECT sum(v) + 5 + 1 FROM base'), 'the la
 is(sql(q(SELECT count(*) <= 2 FROM pg_stat_activity WHERE backend_type = 'matview refresh worker')), 't', 'by two workers');
 ok(sql(q(SELECT value > 0 FROM matview.metrics WHERE name = 'matview_refreshes_total')) eq 't', 'counted');
 
+# Fewer workers than there are: the others get nothing to do
+sql('ALTER SYSTEM SET matview.max_workers = 4', 'SELECT pg_reload_conf()',
+	(map { "CREATE MATERIALIZED VIEW slow_$_ AS SELECT $_ AS i, pg_sleep(0.2)::text AS p" } 1 .. 6),
+	map { "SELECT matview.set_auto_refresh('slow_$_', '100 ms')" } 1 .. 6);
+wait_for('SELECT count(*) >= 3 FROM matview.progress', 'several at a time');
+sql('ALTER SYSTEM SET matview.max_workers = 1', 'SELECT pg_reload_conf()');
+wait_for('SELECT count(*) <= 1 FROM matview.progress', 'fewer');
+select undef, undef, undef, 0.5;
+is(join(' ', sort { $b <=> $a } map { select undef, undef, undef, 0.05; sql('SELECT count(*) FROM matview.progress') } 1 .. 10) =~ /^1( [01])*$/ ? 'one' : 'more',
+	'one', 'one at a time');
+sql('DROP MATERIALIZED VIEW ' . join(', ', map { "slow_$_" } 1 .. 6), 'ALTER SYSTEM RESET matview.max_workers', 'SELECT pg_reload_conf()');
+
 # A refresh that runs is in nobody's way: not of DROP DATABASE, nor DROP EXTENSION
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 $node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
