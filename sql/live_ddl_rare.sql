@@ -377,6 +377,30 @@ CREATE OR REPLACE FUNCTION folded_lt(a folded, b folded) RETURNS bool LANGUAGE s
 CREATE OR REPLACE FUNCTION folded_eq(a folded, b folded) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT a.t = b.t';
 SELECT n, contents('by_class') FROM by_class ORDER BY id;
 
+-- A policy is ended in the midst of a statement, with changes that nobody else will have
+CREATE TABLE ended (id int PRIMARY KEY, g int);
+INSERT INTO ended VALUES (1, 1), (2, 2);
+CREATE MATERIALIZED VIEW of_ended AS SELECT id, g FROM ended;
+CREATE FUNCTION end_policy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM matview.set_auto_refresh('rare.of_ended', TG_ARGV[0]); RETURN NULL; END $$;
+CREATE TRIGGER ends AFTER UPDATE ON ended FOR EACH ROW EXECUTE FUNCTION end_policy('off');
+CREATE TRIGGER switches AFTER DELETE ON ended FOR EACH ROW EXECUTE FUNCTION end_policy('on_statement');
+SELECT matview.set_auto_refresh('of_ended', 'on_commit');
+BEGIN;
+INSERT INTO ended VALUES (3, 1);
+SAVEPOINT s;
+UPDATE ended SET g = g + 1 WHERE id = 1;
+ROLLBACK TO s;
+DELETE FROM ended WHERE id = 1;
+ROLLBACK TO s;
+WITH w AS (INSERT INTO ended VALUES (4, 1) RETURNING id) SELECT matview.set_auto_refresh('of_ended', 'off') FROM w;
+ROLLBACK TO s;
+SELECT matview.set_auto_refresh('of_ended', 'off');
+UPDATE ended SET g = 7 WHERE id = 2;
+COMMIT;
+SELECT mode, changes FROM matview.refresh_incremental('of_ended');
+SELECT contents('of_ended');
+
 CREATE FUNCTION kept() RETURNS bigint LANGUAGE sql AS $$
   SELECT count(*) FROM pg_backend_memory_contexts WHERE name IN ('matview_refresh live view', 'matview_refresh base table') $$;
 SELECT kept() AS before \gset
@@ -394,6 +418,21 @@ SELECT mode FROM matview.refresh_incremental('test.of_lost');
 ALTER EVENT TRIGGER matview_refresh_forget_dropped DISABLE;
 DROP TABLE test.lost CASCADE;
 ALTER EVENT TRIGGER matview_refresh_forget_dropped ENABLE ALWAYS;
+
+-- The extension is dropped in a transaction that has written what a live view reads
+CREATE TABLE test.again (id int PRIMARY KEY, g int);
+INSERT INTO test.again VALUES (1, 1), (2, 2);
+CREATE MATERIALIZED VIEW test.of_again AS SELECT g, count(*) AS n FROM test.again GROUP BY g;
+SELECT matview.set_auto_refresh('test.of_again', 'on_commit');
+BEGIN;
+INSERT INTO test.again VALUES (3, 1);
+SET LOCAL client_min_messages = error;
+DROP EXTENSION matview_refresh CASCADE;
+CREATE EXTENSION matview_refresh;
+SELECT matview.set_auto_refresh('test.of_again', 'on_commit');
+COMMIT;
+SELECT * FROM matview.check('test.of_again');
+TABLE test.of_again ORDER BY g;
 
 DROP EXTENSION matview_refresh;
 DROP SCHEMA test CASCADE;

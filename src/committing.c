@@ -32,7 +32,7 @@ refuse_foreign(Oid relid)
 				errmsg("foreign table \"%s\" cannot be read while a transaction commits",
 					   get_rel_name(relid)),
 				errdetail("A materialized view with policy on_commit reads it."),
-				errhint("Use on_change, which refreshes as soon as a change is committed."));
+				errhint("Use on_statement, or an interval."));
 }
 
 static void

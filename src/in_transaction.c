@@ -885,7 +885,7 @@ raise_refusal(Relation view, char live, const char *reason)
 				   RelationGetRelationName(view),
 				   live == MVR_LIVE_STATEMENT ? "on_statement" : "on_commit"),
 			errdetail("Reason: %s.", reason),
-			errhint("Use on_change, which refreshes as soon as a change is committed."));
+			errhint("Use on_change, which refreshes as soon as a change is committed, or an interval for what changes in foreign tables, system catalogs and sequences."));
 }
 
 static void
@@ -946,7 +946,8 @@ refresh_alone(Oid view)
 		lock_bases(tracked);
 	mvr_refresh_incremental_view(view);
 	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid)
+	if (tracked == NULL || !tracked->frontier.valid || mvr_pending_is_any_of(view) ||
+		mvr_pending_is_in_flight(list_bases(tracked)))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_IN_USE),
 				errmsg("could not bring materialized view \"%s\" up to date",
@@ -985,6 +986,9 @@ mvr_in_transaction_start(Oid view, char live)
 	check_isolation();
 	reads_settings = check_can_live(rel, live);
 	relation_close(rel, NoLock);
+	/* of a view that was live until the extension was dropped, and is filled now */
+	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
+		mvr_pending_forget(view);
 	mvr_refresh_incremental_view(view);
 	tracked = mvr_catalog_lookup_view(view);
 	if (tracked)

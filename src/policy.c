@@ -84,13 +84,22 @@ enum
  * ----------
  */
 
-/* The end of an interval that begins at a time */
-TimestampTz
-mvr_policy_add_interval(TimestampTz start, const Interval *every)
+static TimestampTz
+add_interval(TimestampTz start, const Interval *every)
 {
 	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 												   TimestampTzGetDatum(start),
 												   IntervalPGetDatum(every)));
+}
+
+/*
+ * The end of an interval that begins at a time.  "1 month -29 days" is shorter in
+ * some months than in others.
+ */
+TimestampTz
+mvr_policy_add_interval(TimestampTz start, const Interval *every)
+{
+	return Max(add_interval(start, every), start + MIN_EVERY);
 }
 
 /*
@@ -128,7 +137,7 @@ check_every(const Interval *every, const char *text)
 	if (every->month <= 1200 && every->month >= -1200 && every->day <= 36525 &&
 		every->day >= -36525 && every->time <= USECS_PER_DAY * 36525 &&
 		every->time >= -USECS_PER_DAY * 36525)
-		fits = mvr_policy_add_interval(now, every) - now >= MIN_EVERY;
+		fits = add_interval(now, every) - now >= MIN_EVERY;
 	if (!fits)
 		raise_bad_policy(text, "An interval must be at least 100 milliseconds and at most 100 years.");
 }
@@ -626,8 +635,8 @@ mvr_policy_lookup_run(Oid view, MvrRun *run)
 }
 
 /*
- * Store it.  Only the worker that has the view calls this, with a lock on the
- * view, so that none is left behind when it is dropped.
+ * Store it.  Only the worker that has the view calls this, or the scheduler when that has
+ * ended, with a lock on the view, so that none is left behind when it is dropped.
  */
 void
 mvr_policy_store_run(const MvrRun *run, const char *error)

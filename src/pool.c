@@ -8,7 +8,8 @@
  *
  * There may be no background worker left to be had.  Then it is tried again
  * after SLOT_RETRY; a database that has no worker at all tries it more often
- * and draws a ticket meanwhile, so that idle workers of others make way.  The
+ * and draws a ticket meanwhile, so that idle workers of others make way.  Where
+ * as many run as may, one that is idle in another database is sent away.  The
  * log has one line when it has gone on for some time, and one when it is over.
  * After one that could not connect to the database, for which the server has
  * logged why, the next comes after a delay that doubles.
@@ -23,6 +24,7 @@
 
 #define SLOT_RETRY			(5 * USECS_PER_SEC)
 #define STARVING_RETRY		(USECS_PER_SEC / 2)
+#define DISMISSED_RETRY		(USECS_PER_SEC / 20)
 #define LOG_INTERVAL		(10 * USECS_PER_MINUTE)
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
@@ -151,11 +153,32 @@ count_workers(int *all, int *ours, int *starting, int *unused)
 }
 
 /*
+ * All workers that may be are there, and some have nothing to do in other databases:
+ * one goes, and we come again when it has.  Caller holds the lock.
+ */
+static bool
+dismiss_other(void)
+{
+	for (int i = 0; i < mvr_nslots; i++)
+	{
+		MvrWorker  *worker = &mvr_workers[i];
+
+		if (worker->state != MVR_WORKER_IDLE || worker->database == MyDatabaseId)
+			continue;
+		worker->is_dismissed = true;
+		SetLatch(worker->latch);
+		return true;
+	}
+	return false;
+}
+
+/*
  * Reserve a slot if one more worker is wanted and allowed; else -1.  Without
- * it, or without a process for it, the database may have no worker at all.
+ * it, or without a process for it, the database may have no worker at all; or
+ * one of another database makes way.
  */
 static int
-reserve_slot(int needed, int *generation, bool *has_none)
+reserve_slot(int needed, int *generation, bool *has_none, bool *is_coming)
 {
 	int			all;
 	int			ours;
@@ -165,6 +188,8 @@ reserve_slot(int needed, int *generation, bool *has_none)
 	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	count_workers(&all, &ours, &starting, &slot);
 	*has_none = (ours == 0);
+	*is_coming = all >= mvr_max_workers && ours < mvr_max_workers && starting < needed &&
+		dismiss_other();
 	if (starting >= needed || all >= mvr_max_workers || slot < 0 ||
 		(all > 0 && mvr_shared->lacks_scheduler) ||
 		mvr_shared_is_other_starving(MyDatabaseId, me->starving))
@@ -268,6 +293,7 @@ void
 mvr_pool_start(int needed, TimestampTz now)
 {
 	bool		has_none = false;
+	bool		is_coming = false;
 	int			generation;
 	int			slot;
 
@@ -275,7 +301,7 @@ mvr_pool_start(int needed, TimestampTz now)
 	/* not in the far future, should the clock have been put back */
 	if (needed > 0 && retry_at > now && retry_at <= now + MAX_DELAY)
 		return;
-	while (needed > 0 && (slot = reserve_slot(needed, &generation, &has_none)) >= 0)
+	while (needed > 0 && (slot = reserve_slot(needed, &generation, &has_none, &is_coming)) >= 0)
 	{
 		BackgroundWorkerHandle *handle;
 
@@ -296,6 +322,8 @@ mvr_pool_start(int needed, TimestampTz now)
 			pfree(handles[slot]);
 		handles[slot] = handle;
 	}
+	if (needed > 0 && is_coming)
+		retry_at = now + DISMISSED_RETRY;
 	mvr_pool_set_starving(me, needed > 0 && has_none);
 }
 

@@ -32,6 +32,10 @@ static MvrProgress *mine = NULL;	/* in shared memory */
 static MvrProgress private;		/* in its place when there is none */
 static int	level = 0;			/* of the transaction that has begun it */
 static char title[64];			/* of the process, when it began */
+static char shown_name[2 * NAMEDATALEN + 2];	/* of the view */
+
+/* The title of the process tells a new number of rows when so many more have come */
+#define SHOW_EVERY	0x10000
 
 static const char *
 name_phase(MvrPhase phase)
@@ -56,6 +60,19 @@ name_phase(MvrPhase phase)
 			return "recording";
 	}
 	return "none";
+}
+
+static void
+set_title(void)
+{
+	char		text[sizeof(shown_name) + 100];
+	int			length = snprintf(text, sizeof(text), "refresh of %s: %s", shown_name,
+								  name_phase(mine->phase));
+
+	if (mine->expected > 0)
+		snprintf(text + length, sizeof(text) - length, ", " INT64_FORMAT " of " INT64_FORMAT " rows",
+				 mine->done, mine->expected);
+	set_ps_display(text);
 }
 
 static MvrProgress *
@@ -122,24 +139,30 @@ mvr_progress_set_phase(MvrPhase phase)
 	mine->done = mine->expected = 0;
 	mine->phase = phase;
 	name = get_rel_name(mine->view);
-	if (name)
-		set_ps_display(psprintf("refresh of %s: %s", name, name_phase(phase)));
+	if (name == NULL)
+		return;
+	snprintf(shown_name, sizeof(shown_name), "%s.%s",
+			 get_namespace_name(get_rel_namespace(mine->view)), name);
+	set_title();
 }
 
 /* How many rows the phase's query will give, as the planner sees it */
 void
 mvr_progress_expect(double rows)
 {
-	if (mine)
-		mine->expected = (int64) Min(rows, 1e18);
+	if (mine == NULL)
+		return;
+	mine->expected = (int64) Min(rows, 1e18);
+	if (mine->expected >= SHOW_EVERY)
+		set_title();
 }
 
 /* One of them has come */
 void
 mvr_progress_count(void)
 {
-	if (mine)
-		mine->done++;
+	if (mine && ++mine->done % SHOW_EVERY == 0)
+		set_title();
 }
 
 /* The refresh that this session runs has ended */

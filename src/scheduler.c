@@ -635,6 +635,29 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 	set_due(view, now);
 }
 
+/* The worker could not store this; whoever drops the view now takes no notice of us */
+static void
+store_loss(const View *view)
+{
+	MvrRun		run = view->run;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (ConditionalLockRelationOid(view->view, AccessShareLock) &&
+		get_rel_relkind(view->view) == RELKIND_MATVIEW)
+	{
+		run.view = view->view;
+		run.started = run.finished = GetCurrentTimestamp();
+		mvr_policy_store_run(&run, "the process that refreshed it has ended");
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	SpinLockAcquire(&me->mutex);
+	me->counters.failures++;
+	SpinLockRelease(&me->mutex);
+}
+
 /* The worker ended before the refresh did */
 static void
 lose_view(View *view, TimestampTz now)
@@ -653,6 +676,9 @@ lose_view(View *view, TimestampTz now)
 static void
 collect_results(TimestampTz now)
 {
+	MemoryContext context = CurrentMemoryContext;
+	List	   *lost = NIL;
+
 	foreach_view(view)
 	{
 		MvrWorker	copy;
@@ -665,10 +691,16 @@ collect_results(TimestampTz now)
 			view->worker->state = MVR_WORKER_IDLE;
 		LWLockRelease(mvr_shared->lock);
 		if (copy.generation != view->generation || copy.state == MVR_WORKER_FREE)
+		{
 			lose_view(view, now);
+			lost = lappend(lost, view);
+		}
 		else if (copy.state == MVR_WORKER_DONE)
 			finish_view(view, &copy, now);
 	}
+	foreach_ptr(View, view, lost)
+		store_loss(view);
+	MemoryContextSwitchTo(context);
 }
 
 /* ----------

@@ -349,6 +349,32 @@ is(join(' ', sort { $b <=> $a } map { select undef, undef, undef, 0.05; sql('SEL
 	'one', 'one at a time');
 sql('DROP MATERIALIZED VIEW ' . join(', ', map { "slow_$_" } 1 .. 6), 'ALTER SYSTEM RESET matview.max_workers', 'SELECT pg_reload_conf()');
 
+# A worker that has nothing to do makes way for another database, though that has one
+$node->safe_psql('postgres', 'CREATE DATABASE idle');
+$node->safe_psql('idle', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
+		'CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM base', q(SELECT matview.set_auto_refresh('counted', 'on_change'))));
+sql('CREATE TABLE lengthy_base (i int)', 'CREATE TABLE brisk_base (i int)', 'ALTER SYSTEM SET matview.max_workers = 2', 'SELECT pg_reload_conf()',
+	q(CREATE MATERIALIZED VIEW lengthy AS SELECT g, CASE WHEN g % 65536 = 0 THEN pg_sleep(60)::text END AS slept
+	    FROM lengthy_base, generate_series(i, i + 199999) g),
+	'CREATE MATERIALIZED VIEW brisk AS SELECT count(*) FROM brisk_base', map { "SELECT matview.set_auto_refresh('$_', 'on_change')" } 'lengthy', 'brisk');
+wait_for(q(SELECT count(*) = 2 FROM matview.views WHERE view::text IN ('lengthy', 'brisk') AND last_attempt IS NOT NULL), 'both have had a turn');
+$node->safe_psql('idle', 'INSERT INTO base VALUES (1)');
+ok($node->poll_query_until('idle', 'SELECT count = 1 FROM counted'), 'a worker in another database');
+sql('INSERT INTO lengthy_base VALUES (1)');
+wait_for(q(SELECT count(*) = 1 FROM matview.progress WHERE view = 'lengthy'::regclass AND rows_done >= 65535), 'a long refresh');
+sql('INSERT INTO brisk_base VALUES (1)');
+wait_for('SELECT count = 1 FROM brisk', 'another view meanwhile');
+is(sql(q(SELECT count(*) FROM matview.progress WHERE view = 'lengthy'::regclass)), '1', 'the long one still runs');
+my $title = slurp_file('/proc/' . sql(q(SELECT pid FROM matview.progress WHERE view = 'lengthy'::regclass)) . '/cmdline');
+like($title, qr/refresh of public\.lengthy: comparing, \d+ of \d+ rows/, 'how far it is, in the title of the process');
+# its process is ended: that is a failure
+sql(q(SELECT pg_terminate_backend(pid) FROM matview.progress WHERE view = 'lengthy'::regclass));
+wait_for(q(SELECT failures > 0 AND last_error ~ 'has ended' AND last_attempt IS NOT NULL AND next_due IS NOT NULL FROM matview.views WHERE view = 'lengthy'::regclass), 'told');
+sql('TRUNCATE lengthy_base', q(SELECT matview.set_auto_refresh('lengthy', 'on_change')));
+wait_for(q(SELECT failures = 0 AND last_error IS NULL FROM matview.views WHERE view = 'lengthy'::regclass), 'until it has been refreshed');
+sql('DROP MATERIALIZED VIEW lengthy, brisk', 'ALTER SYSTEM RESET matview.max_workers', 'SELECT pg_reload_conf()');
+$node->safe_psql('postgres', 'DROP DATABASE idle');
+
 # A refresh that runs is in nobody's way: not of DROP DATABASE, nor DROP EXTENSION
 $node->safe_psql('postgres', 'CREATE DATABASE busy');
 $node->safe_psql('busy', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (id int)',
