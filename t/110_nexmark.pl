@@ -38,7 +38,7 @@ $node->safe_psql('postgres', "CALL make_events(0, $EVENTS - 1); ANALYZE");
 run_file('views');
 
 my $judge = MatviewJudge->new($node, 'postgres');
-is(scalar @{ $judge->{views} }, 21, '21 views');
+is(scalar @{ $judge->{views} }, 23, '23 views');
 is_deeply([ grep { !$judge->value("SELECT count(*) FROM $_") } @{ $judge->{views} } ], [], 'every view has rows');
 
 my $events = $EVENTS;
@@ -89,6 +89,7 @@ for my $cycle (1 .. $CYCLES)
 }
 $judge->report;
 $judge->assert_modes;
+$judge->assert_moved;
 
 $node->stop;
 done_testing();

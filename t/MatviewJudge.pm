@@ -79,6 +79,7 @@ sub refresh_all
 		$self->{ms}{$view} += $ms;
 		$self->{rows}{$view} += $written;
 		$self->{moved}{$view}++ if $written && $self->{round} > 1;
+		$self->{maintained}{$view}++ if $written && $mode eq 'incremental';
 		push @slow, "$view: $mode" if $mode !~ /^(?:incremental|none)$/;
 		my $found = eval { $self->rows($self->{oracle}{$view})->[0] } // [ '?', $@ ];
 		push @wrong, "$view after $mode: $found->[0] missing, $found->[1] extra" if "@$found" ne '0 0';
@@ -113,6 +114,14 @@ sub assert_modes
 		my ($title, @slow) = @$round;
 		is($n - @slow, $n, "$title: views maintained incrementally") or diag join ', ', @slow;
 	}
+	return;
+}
+
+# That each view has been, with changes in its rows
+sub assert_moved
+{
+	my ($self) = @_;
+	is_deeply([ grep { !$self->{maintained}{$_} } @{ $self->{views} } ], [], 'rows of each view were written incrementally');
 	return;
 }
 

@@ -2,8 +2,8 @@
 --
 -- Tumbling windows are made by date_bin, hopping ones by generate_series.  The
 -- time that counts is that of the event (q12).  Where the original takes the
--- first of several rows, all columns order them.  Not here: q10, which writes
--- files, and q11, which has session windows.
+-- first of several rows, all columns order them.  q10, which writes files, has
+-- the rows and the names of their files; q11 has session windows.
 
 CREATE MATERIALIZED VIEW q00 AS
 SELECT auction, bidder, price, date_time, extra FROM bid;
@@ -73,6 +73,20 @@ SELECT id, item_name, seller, category, bidder, price, bid_time
           FROM auction AS a, bid AS b
          WHERE a.id = b.auction AND b.date_time BETWEEN a.date_time AND a.expires) AS q
  WHERE place <= 1;
+
+CREATE MATERIALIZED VIEW q10 AS
+SELECT auction, bidder, price, date_time, extra,
+       to_char(date_time, 'YYYY-MM-DD') AS dt, to_char(date_time, 'HH24:MI') AS hm
+  FROM bid;
+
+CREATE MATERIALIZED VIEW q11 AS
+SELECT bidder, count(*) AS bid_count, min(date_time) AS starttime, max(date_time) AS endtime
+  FROM (SELECT bidder, date_time,
+               count(*) FILTER (WHERE is_first) OVER (PARTITION BY bidder ORDER BY date_time) AS session
+          FROM (SELECT bidder, date_time,
+                       date_time - lag(date_time) OVER (PARTITION BY bidder ORDER BY date_time) > interval '3 seconds' AS is_first
+                  FROM bid) AS gaps) AS sessions
+ GROUP BY bidder, session;
 
 CREATE MATERIALIZED VIEW q12 AS
 SELECT bidder, count(*) AS bids, date_bin('10 seconds', date_time, '2026-01-01') AS starts
