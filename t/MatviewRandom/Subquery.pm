@@ -65,10 +65,22 @@ sub column_query
 	if ($how eq 'union')
 	{
 		my $more = inner_from($outer);
-		return "SELECT $e FROM $from->{sql} " . pick('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT')
-		  . ' SELECT ' . typed($type, $more->{scope}, 1) . " FROM $more->{sql}";
+		# a type that one of the two is cast to
+		my $other = $type eq 'int' && chance(50) ? pick('bigint', 'smallint') : $type;
+		return "SELECT $e FROM $from->{sql} " . pick('UNION', 'UNION ALL', 'EXCEPT', 'INTERSECT', 'EXCEPT ALL')
+		  . ' SELECT ' . typed($other, $more->{scope}, 1) . " FROM $more->{sql}";
 	}
 	return "SELECT $e FROM $from->{sql}" . tail($e, $type);
+}
+
+# Grouping sets over columns of a scope: { by, keys }, or undef
+sub grouping_sets
+{
+	my ($scope) = @_;
+	my @keys = grep { is_variable($_->{e}) && $_->{e} !~ /[( ]/ } key_columns(1 + roll(2), $scope);
+	return undef if !@keys;
+	my $all = join ', ', map { $_->{e} } @keys;
+	return { keys => \@keys, by => pick("ROLLUP ($all)", "CUBE ($all)", "GROUPING SETS (($all), ($keys[-1]{e}))", "GROUPING SETS ((), ($all))") };
 }
 
 sub exists_query
@@ -77,6 +89,8 @@ sub exists_query
 	my $from = inner_from($outer);
 	return 'SELECT ' . pick('1', '*', 'NULL') . " FROM $from->{sql}" . (chance(8) ? pick(' LIMIT 1', ' OFFSET 1', ' LIMIT 2 OFFSET 2') : '')
 	  if chance(85);
+	my $sets = grouping_sets($from->{scope});
+	return "SELECT 1 FROM $from->{sql} GROUP BY $sets->{by} HAVING count(*) " . pick('> 1', '= 1', '% 2 = 1') if $sets && chance(40);
 	return "SELECT 1 FROM $from->{sql} HAVING " . pick('count(*) > 1', 'count(*) = 0', 'count(*) % 2 = 1');
 }
 
@@ -85,9 +99,15 @@ sub predicate
 {
 	my ($scope) = @_;
 	local $MatviewRandom::Expr::spice = milder();
-	my $how = weighted(exists => 30, in => 26, any => 10, all => 10, row => 8, compare => 16);
+	my $how = weighted(exists => 30, in => 26, any => 10, all => 10, row => 8, compare => 16, of_predicate => 3);
 	my $not = chance(35) ? 'NOT ' : '';
 	return "${not}EXISTS (" . exists_query($scope) . ')' if $how eq 'exists';
+
+	if ($how eq 'of_predicate')
+	{
+		my $from = inner_from($scope);
+		return '(' . predicate($scope) . ') ' . pick('IN', 'NOT IN', '= ANY', '<> ALL') . ' (SELECT ' . condition($from->{scope}, 0) . " FROM $from->{sql})";
+	}
 
 	my @cols = grep { is_groupable($_->{t}) } @$scope;
 	my $left = @cols && chance(80) ? pick(@cols) : { e => typed('int', $scope, 1), t => 'int' };
@@ -240,9 +260,16 @@ sub lateral_item
 	}
 	local $MatviewRandom::Expr::spice = milder();
 	my $from = $from_clause->(0, items => weighted(1 => 8, 2 => 2), chance(88) ? (correlate => $scope) : ());
-	my $how = weighted(top => 50, aggregate => 25, distinct => 8, plain => 17);
+	my $how = weighted(top => 50, aggregate => 25, distinct => 8, plain => 17, sets => 12);
 	my @out;
-	if ($how eq 'aggregate')
+	my $sets = $how eq 'sets' ? grouping_sets($from->{scope}) : undef;
+	if ($sets)
+	{
+		my $keys = $sets->{keys};
+		@out = (@$keys, { e => 'count(*)', t => 'bigint' }, { e => "grouping($keys->[0]{e})", t => 'int' },
+			map { my $t = pick(qw(int bool)); { e => pick(@{ $AGGREGATE{$t} })->($from->{scope}), t => $t } } 1 .. roll(2));
+	}
+	elsif ($how eq 'aggregate')
 	{
 		@out = map { my $t = pick(qw(int bigint text bool)); { e => pick(@{ $AGGREGATE{$t} })->($from->{scope}), t => $t } } 1 .. 1 + roll(2);
 	}
@@ -250,11 +277,12 @@ sub lateral_item
 	{
 		@out = map { my $t = pick(qw(int int text bool date money2 mood)); { e => typed($t, $from->{scope}, 1), t => $t } } 1 .. 1 + roll(3);
 	}
+	my $tail = $sets ? " GROUP BY $sets->{by}" . pick('', '', ' HAVING count(*) > 1') : '';
 	my $other = $how eq 'plain' && chance(40) ? $from_clause->(0, items => 1, correlate => $scope) : undef;
 	$_->{e} = type_cast($_->{t}, $_->{e}) for $other ? @out : ();
 	my $i = 0;
 	my $list = join ', ', map { "$_->{e} AS x" . $i++ } @out;
-	my $tail = $other ? ' UNION ALL SELECT ' . join(', ', map { type_cast($_->{t}, typed($_->{t}, $other->{scope}, 1)) } @out) . " FROM $other->{sql}" : '';
+	$tail = ' UNION ALL SELECT ' . join(', ', map { type_cast($_->{t}, typed($_->{t}, $other->{scope}, 1)) } @out) . " FROM $other->{sql}" if $other;
 	if ($how eq 'top')
 	{
 		my @order = map { $_ . pick('', ' DESC', ' DESC NULLS LAST') } shuffled(1 .. @out);
@@ -265,7 +293,7 @@ sub lateral_item
 	$i = 0;
 	return {
 		sql => "LATERAL ($select $list FROM $from->{sql}$tail) AS $name",
-		scope => [ map { { e => "$name.x" . $i++, t => $_->{t} } } @out ] };
+		scope => [ map { { %$_, e => "$name.x" . $i++ } } @out ] };
 }
 
 1;
