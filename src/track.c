@@ -595,7 +595,9 @@ mvr_track_find_fault(MvrStage *stage, MvrTracked *tracked)
 	foreach_ptr(MvrSource, source, tracked->sources)
 	{
 		if (!mvr_track_is_armed(stage, source))
-			return psprintf("triggers, partitions or generated columns of \"%s\" have changed",
+			return psprintf(get_rel_relkind(source->base) == RELKIND_MATVIEW ?
+							"\"%s\" was rebuilt, or is not tracked any more" :
+							"triggers, partitions or generated columns of \"%s\" have changed",
 							get_rel_name(source->base));
 	}
 	return NULL;
