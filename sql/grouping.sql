@@ -60,6 +60,9 @@ CREATE MATERIALIZED VIEW dependent_array AS
 CREATE MATERIALIZED VIEW dependent_limit AS
   SELECT u.id, z.* FROM u, LATERAL (SELECT DISTINCT b, sum(x) AS s, rank() OVER (PARTITION BY grouping(b) ORDER BY sum(x), b) AS r
     FROM t WHERE t.a = u.id GROUP BY GROUPING SETS ((b), (b, x), ()) ORDER BY s DESC NULLS LAST, b, r LIMIT 3) z;
+CREATE MATERIALIZED VIEW dependent_on AS
+  SELECT u.id, z.* FROM u, LATERAL (SELECT DISTINCT ON (b) b, x, count(*) AS n FROM t WHERE t.a >= u.id
+                                     GROUP BY ROLLUP (b, x) ORDER BY b, count(*), x) z;
 CREATE MATERIALIZED VIEW dependent_value AS
   SELECT id, (SELECT max(n) FROM (SELECT count(*) AS n FROM t v WHERE v.a = w.a GROUP BY ROLLUP (v.b, v.x)
                                   HAVING count(*) < w.x AND EXISTS (SELECT FROM t WHERE t.x = count(v.b) + w.a)) s) AS m,

@@ -67,6 +67,20 @@ SET search_path = live_settings, test;
 SET client_min_messages = warning;
 SELECT contents('nothing'), n.* FROM nothing n ORDER BY id;
 
+-- ... also if this has called it before
+\c -
+SET client_min_messages = warning;
+SET search_path = pg_catalog, pg_temp;
+SET transform_null_equals = on;
+SELECT live_settings.is_nothing(1), live_settings.is_nothing(NULL);
+INSERT INTO live_settings.maybe VALUES (3, NULL);
+SELECT live_settings.is_nothing(NULL);
+SET transform_null_equals = off;
+SELECT live_settings.is_nothing(NULL) AS parsed_before;
+\c -
+SET client_min_messages = warning;
+SET search_path = live_settings, test;
+SELECT contents('nothing'), n.* FROM nothing n WHERE id = 3;
 -- ... or each time it runs
 CREATE FUNCTION is_positive(i int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS
 $$ BEGIN ASSERT i > 0; RETURN true; EXCEPTION WHEN assert_failure THEN RETURN false; END $$;

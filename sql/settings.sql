@@ -133,6 +133,7 @@ CREATE MATERIALIZED VIEW in_c_rows AS SELECT i.id, r.a FROM inputs i LEFT JOIN L
 CREATE MATERIALIZED VIEW in_d_number AS SELECT id, to_number(n, 'S999D9') AS x, n::money::numeric AS m FROM inputs;
 CREATE MATERIALIZED VIEW in_e_interval AS SELECT id, y::interval AS y FROM inputs;
 CREATE MATERIALIZED VIEW in_f_array AS SELECT id, format('{%s}', id)::int[] AS a, format('[%s,)', id)::int4range AS r FROM inputs;
+CREATE MATERIALIZED VIEW in_f_nulls AS SELECT id, format('{%s, NULL}', y)::text[] AS a FROM inputs;
 CREATE MATERIALIZED VIEW in_g_search AS SELECT id, to_tsvector(words) AS w FROM inputs WHERE to_tsvector(words) @@ plainto_tsquery('houses');
 CREATE MATERIALIZED VIEW out_a_recordset AS SELECT i.id, r.a FROM inputs i, jsonb_to_recordset(i.j - 0) r (a int, b date);
 CREATE MATERIALIZED VIEW out_b_rows AS SELECT i.id, r.a FROM inputs i, jsonb_populate_recordset(NULL::dated, i.j - 0) r;
@@ -142,9 +143,11 @@ SELECT v, mode FROM inputs_read, matview.refresh_incremental(v);
 INSERT INTO inputs SELECT id + 2, j, n, y, words || ' of cards' FROM inputs;
 SELECT v, r.mode, c.* FROM inputs_read, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
 SET default_text_search_config = 'pg_catalog.simple';
+SET array_nulls = off;
 INSERT INTO inputs SELECT id + 4, j, n, y, words FROM inputs;
 SELECT v, r.mode, c.* FROM inputs_read, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
 RESET default_text_search_config;
+RESET array_nulls;
 -- columns that are computed when they are read, where there are such
 SELECT format('CREATE TABLE computed (id int PRIMARY KEY, f float8, a timestamptz, b timestamptz, s text,
                  shown text GENERATED ALWAYS AS (f::text) %1$s, between interval GENERATED ALWAYS AS (age(a, b)) %1$s,

@@ -823,6 +823,29 @@ mvr_delta_query_is_linear(const MvrStage *view)
 		(view->strategy == MVR_ROWS || view->strategy == MVR_GROUPS);
 }
 
+static bool
+joins_walker(Node *node, void *arg)
+{
+	int			nitems = 0;
+
+	if (node == NULL)
+		return false;
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, joins_walker, arg);
+	foreach_ptr(RangeTblEntry, rte, ((Query *) node)->rtable)
+		nitems += rte->rtekind == RTE_RELATION || rte->rtekind == RTE_SUBQUERY;
+	if (((Query *) node)->setOperations == NULL && nitems > 1)
+		return true;
+	return query_tree_walker((Query *) node, joins_walker, arg, 0);
+}
+
+/* Is no row of a view made of rows of more than one table, or of others of one? */
+bool
+mvr_delta_query_is_separable(const MvrStage *view)
+{
+	return mvr_delta_query_is_linear(view) && !joins_walker((Node *) view->input, NULL);
+}
+
 /*
  * Does the delta query of a view of one table just read the delta, with nothing to
  * look up for each row, nor to recompute because a row was there that is not left?

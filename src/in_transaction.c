@@ -15,7 +15,9 @@
  *	   that table at one place, and no state: then the delta of one transaction
  *	   does not depend on what others write to that table.  Transactions that
  *	   have written the same base table, and no other of the view, go on beside
- *	   each other; they lock the groups or rows that they write (key_lock.c).
+ *	   each other; they lock the groups or rows that they write (key_lock.c).  If
+ *	   the view joins nothing, as one table or UNION ALL of several, it does not
+ *	   matter which table they have written.
  * (2) All others lock the view, and then take a snapshot.  It sees all that has
  *	   been committed, with its effect on the view.
  * (3) In a READ COMMITTED transaction that snapshot is the newest.  At commit
@@ -35,7 +37,7 @@
  * on, then by OID; of a view RowExclusiveLock on the relation, AccessShareLock on
  * what it reads, then object locks, which nobody else takes: on the view
  * (RowExclusiveLock by those of (1), ExclusiveLock by those of (2)), on each base
- * table as the view reads it (RowExclusiveLock if it was written, else ShareLock),
+ * table as a view with joins reads it (RowExclusiveLock if it was written, else ShareLock),
  * then the keys.  The states come behind the object locks: who recomputes the
  * view, with ExclusiveLock on the object, makes new ones.  VACUUM is in nobody's
  * way.  All are held until the end of the transaction: on_statement, that is as
@@ -49,9 +51,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
-#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -119,7 +119,7 @@ lock_beside(const MvrKept *kept, Oid changed)
 	List	   *bases = NIL;
 
 	lock_object(RelationRelationId, kept->view, LOCK_VIEW, RowExclusiveLock);
-	if (list_length(sources) == 1)
+	if (kept->is_separable)
 		return NIL;
 	list_sort(sources, compare_bases);
 	foreach_ptr(MvrSource, source, sources)
@@ -209,7 +209,7 @@ settle_kept(MvrKept *kept, Relation view, List *deltas)
 /*
  * Does the view commute with these deltas?  On_statement a transaction can come
  * with one base table now and another one later, and meet one who has done so
- * too: there only views of one base table do.
+ * too: there only views do that join nothing.
  */
 static bool
 is_commuting(const MvrKept *kept, List *deltas)
@@ -217,8 +217,7 @@ is_commuting(const MvrKept *kept, List *deltas)
 	Oid			base = ((MvrDelta *) linitial(deltas))->base;
 
 	if (!kept->is_linear || list_length(deltas) != 1 ||
-		(kept->tracked->live == MVR_LIVE_STATEMENT &&
-		 list_length(kept->tracked->sources) > 1))
+		(kept->tracked->live == MVR_LIVE_STATEMENT && !kept->is_separable))
 		return false;
 	return mvr_delta_query_count_reads(kept->stage, base) == 1;
 }
@@ -696,20 +695,6 @@ mvr_in_transaction_init(void)
  * ----------
  */
 
-/*
- * A function, say, is replaced, and whoever does that looks for the live views that it
- * concerns, while somebody makes a view live, which he does not see yet.  Each waits
- * until the other has committed: in ShareLock mode those who make views live, in
- * RowExclusiveLock mode the others, all after what they have locked of tables.
- */
-static void
-lock_live_views(LOCKMODE mode)
-{
-	LockDatabaseObject(ExtensionRelationId, get_extension_oid("matview_refresh", false), 0, mode);
-	/* what has been committed meanwhile */
-	AcceptInvalidationMessages();
-}
-
 static void
 mark_live(const MvrTracked *tracked)
 {
@@ -839,10 +824,7 @@ void
 mvr_in_transaction_check(Oid relid, bool is_gone)
 {
 	if (!OidIsValid(relid) && !is_gone)
-	{
 		mvr_kept_forget_all();
-		lock_live_views(RowExclusiveLock);
-	}
 	foreach_ptr(MvrTracked, tracked, mvr_catalog_list_live())
 	{
 		if (is_concerned(tracked, relid, is_gone))
@@ -990,10 +972,6 @@ mvr_in_transaction_start(Oid view, char live)
 	if (tracked == NULL || tracked->live == MVR_LIVE_NOT)
 		mvr_pending_forget(view);
 	mvr_refresh_incremental_view(view);
-	tracked = mvr_catalog_lookup_view(view);
-	if (tracked)
-		lock_bases(tracked);
-	lock_live_views(ShareLock);
 	set_live(refresh_alone(view), live, reads_settings);
 }
 

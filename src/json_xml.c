@@ -59,18 +59,26 @@ mvr_json_xml_is_fixed_type(Oid type)
 	}
 }
 
-/* May a text give another value of this type another time? */
+static bool
+has_mutable_input(Oid type)
+{
+	Oid			function;
+	Oid			param;
+
+	getTypeInputInfo(type, &function, &param);
+	return func_volatile(function) != PROVOLATILE_IMMUTABLE;
+}
+
+/*
+ * May a text give another value of this type another time, under the same settings?
+ * Those of arrays and ranges are as those in them are.
+ */
 bool
 mvr_json_xml_has_mutable_input(Oid type)
 {
 	Oid			element = type_is_range(type) ? get_range_subtype(type) : get_element_type(type);
-	Oid			function;
-	Oid			param;
 
-	if (OidIsValid(element))
-		return mvr_json_xml_has_mutable_input(element);
-	getTypeInputInfo(type, &function, &param);
-	return func_volatile(function) != PROVOLATILE_IMMUTABLE;
+	return OidIsValid(element) ? mvr_json_xml_has_mutable_input(element) : has_mutable_input(type);
 }
 
 #ifdef MVR_HAS_JSON_QUERIES
@@ -102,7 +110,7 @@ has_mutable_pattern(Node *plan, const JsonExpr *json)
 static bool
 is_mutable_query(const JsonExpr *json)
 {
-	return is_mutable_path(json->path_spec, json) || mvr_json_xml_has_mutable_input(json->returning->typid);
+	return is_mutable_path(json->path_spec, json) || has_mutable_input(json->returning->typid);
 }
 
 #endif
@@ -127,7 +135,7 @@ mvr_json_xml_is_mutable(Node *node)
 	if (!IsA(node, TableFunc))
 		return false;
 	foreach(lc, ((TableFunc *) node)->coltypes)
-		if (mvr_json_xml_has_mutable_input(lfirst_oid(lc)))
+		if (has_mutable_input(lfirst_oid(lc)))
 			return true;
 	return false;
 }

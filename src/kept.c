@@ -193,6 +193,7 @@ fill_kept(MvrKept *kept, Relation view)
 	kept->tracked = mvr_catalog_lookup_view(kept->view);
 	kept->relations = list_relations(kept->view, kept->tracked, &kept->depth);
 	kept->is_linear = mvr_delta_query_is_linear(kept->stage);
+	kept->is_separable = mvr_delta_query_is_separable(kept->stage);
 	if (kept->tracked)
 	{
 		kept->fault = find_fault(view, kept->stage, kept->tracked);

@@ -191,6 +191,8 @@ mvr_live_become_owner(Relation view, Oid *save_userid, int *save_context)
 
 		*value++ = '\0';
 		now = mvr_mutable_get_setting(name);
+		if (now != NULL && strcmp(now, value) != 0 && mvr_mutable_is_parsed(name))
+			mvr_view_forget_plans();
 		if (now == NULL || strcmp(now, value) != 0)
 			(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
 									 GUC_ACTION_SAVE, true, 0, false);

@@ -254,6 +254,7 @@ extern void mvr_view_check_may_write(const char *command);
 extern void mvr_view_check_unused(Relation view);
 extern int	mvr_view_become_owner(Relation view, Oid *save_userid,
 								  int *save_context);
+extern void mvr_view_forget_plans(void);
 extern void mvr_view_become_again(int level, Oid userid, int context);
 
 /* ----------
@@ -709,6 +710,7 @@ extern void mvr_capture_add_partition(List *members, Oid parent, Oid log,
 extern char *mvr_mutable_refuse(Query *query, bool *reads_settings);
 extern int64 mvr_mutable_hash(Query *query, bool reads_settings);
 extern uint64 mvr_mutable_hash_settings(void);
+extern bool mvr_mutable_is_parsed(const char *name);
 extern const char *mvr_mutable_get_setting(const char *name);
 extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
 
@@ -1101,6 +1103,7 @@ extern Query *mvr_delta_query_build_contents(const MvrStage *stage,
 											 int64 nrows, bool with_nulls);
 extern int	mvr_delta_query_count_reads(const MvrStage *stage, Oid base);
 extern bool mvr_delta_query_is_linear(const MvrStage *view);
+extern bool mvr_delta_query_is_separable(const MvrStage *view);
 extern bool mvr_delta_query_reads_once(const MvrStage *view);
 
 /* ----------
@@ -1391,6 +1394,7 @@ typedef struct MvrKept
 	MvrTracked *tracked;		/* NULL if the view is not tracked */
 	char	   *fault;			/* why it must be recomputed, or NULL */
 	bool		is_linear;		/* no state but its own, no dependent parts */
+	bool		is_separable;	/* and no joins */
 	int			depth;			/* tracked views that it stands on */
 	List	   *relations;		/* what all this depends on, beside the plans */
 } MvrKept;

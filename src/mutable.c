@@ -86,7 +86,7 @@ static const char *const search_functions[] = {
 	"to_tsvector", "ts_headline", "websearch_to_tsquery"
 };
 
-/* Stable functions that are as the input of the types is that they make of a document */
+/* Stable functions that are as the input of the types is that they make of a document, but for array_nulls */
 static const char *const record_functions[] = {
 	"json_populate_record", "json_populate_recordset", "json_to_record", "json_to_recordset",
 	"jsonb_populate_record", "jsonb_populate_recordset", "jsonb_to_record", "jsonb_to_recordset"
@@ -107,7 +107,7 @@ static const char *const zone_functions[] = {
 static const char *const settings[] = {
 	"TimeZone", "timezone_abbreviations", "DateStyle", "IntervalStyle",
 	"extra_float_digits", "bytea_output", "lc_monetary", "lc_numeric", "lc_time",
-	"xmlbinary", "xmloption", "quote_all_identifiers", "default_text_search_config"
+	"xmlbinary", "xmloption", "quote_all_identifiers", "default_text_search_config", "array_nulls"
 };
 
 /* What the text of users' functions means depends on these, when a session first calls them */
@@ -466,8 +466,8 @@ is_fixed_record(Node *node, List *types)
 }
 
 /*
- * What there is to look at of an expression whose function is stable in general,
- * and immutable for the types that it makes: its arguments.
+ * What there is to look at of an expression whose function is stable in general, and
+ * depends on settings alone for the types that it makes: its arguments.
  */
 static bool
 is_fixed_input(Node *node, Node **args)
@@ -498,7 +498,10 @@ mutable_walker(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	if (is_fixed_input(node, &args))
+	{
+		mutable->reads_settings = true;
 		return mutable_walker(args, context);
+	}
 	mutable->found = InvalidOid;
 	if (check_functions_in_node(node, is_mutable_function, context))
 		return true;
@@ -786,6 +789,13 @@ has_setting(List *list, const char *name)
 			return true;
 	}
 	return false;
+}
+
+/* Does a setting decide what the text of a function is parsed to? */
+bool
+mvr_mutable_is_parsed(const char *name)
+{
+	return strcmp(name, "transform_null_equals") == 0;
 }
 
 /* The value of a setting; of those of PL/pgSQL, the default where it is not loaded yet */

@@ -918,7 +918,7 @@ desugar_level(Query *query, Role role, Context *context)
 	char	   *reason = NULL;
 
 	/* an array is made of the rows in their order, and a set sorted by is one of the columns */
-	if (query->sortClause && !query->limitCount && !query->limitOffset &&
+	if (query->sortClause && !query->limitCount && !query->limitOffset && !query->hasDistinctOn &&
 		(role == ROLE_DEPENDENT || mvr_layers_is_sorted_by_set(query)))
 		return mvr_layers_raise_order(query);
 	query = mvr_layers_split(query);

@@ -540,6 +540,19 @@ note_other(pg_attribute_unused() Datum arg, pg_attribute_unused() int cacheid,
 }
 
 /*
+ * Who replaces a function recomputes the live views that it concerns, but for those
+ * that somebody else is just making live.
+ */
+static void
+check_live(View *view, TimestampTz now)
+{
+	view->must_check = view->must_check || view->policy.kind == MVR_POLICY_ON_STATEMENT ||
+		view->policy.kind == MVR_POLICY_ON_COMMIT;
+	if (view->must_check && view->worker == NULL)
+		set_due(view, now);
+}
+
+/*
  * Relations whose definitions may have changed; or functions, which a view may
  * use, or what is seldom changed, like the server's settings.  A view that is
  * tracked finds out soon whether it does.
@@ -555,6 +568,8 @@ apply_invalidations(TimestampTz now)
 			set_dirty(view, now);
 		if (functions_touched && (view->is_tracked || view->calls_functions))
 			set_dirty(view, now);
+		if (functions_touched && view->calls_functions)
+			check_live(view, now);
 		for (int i = 0; i < ntouched; i++)
 		{
 			if (touched[i] == view->view)
@@ -627,9 +642,10 @@ finish_view(View *view, const MvrWorker *result, TimestampTz now)
 	if (result->is_gone || !view->is_listed)
 		must_list = true;
 	if (result->run.failures > 0 || result->is_undone)
+	{
 		view->is_dirty = true;
-	else
-		view->must_check = false;
+		check_live(view, now);
+	}
 	if (result->is_rewritten)
 		view->must_load = true;
 	set_due(view, now);
@@ -666,6 +682,7 @@ lose_view(View *view, TimestampTz now)
 	if (!view->is_listed)
 		must_list = true;
 	view->is_dirty = view->must_load = true;
+	check_live(view, now);
 	view->run.failures++;
 	view->run.sqlstate = ERRCODE_ADMIN_SHUTDOWN;
 	view->run.retry_at = now + (LOST_RETRY << Min(view->run.failures - 1, 8));
@@ -715,7 +732,7 @@ hand_out(View *view)
 	view->worker = mvr_pool_assign(view->view, &view->generation);
 	if (view->worker == NULL)
 		return false;
-	view->is_dirty = false;
+	view->is_dirty = view->must_check = false;
 	TIMESTAMP_NOEND(view->due);
 	return true;
 }

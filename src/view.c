@@ -15,9 +15,12 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "matview_refresh.h"
+
+static bool must_forget_plans = false;	/* when we are ourselves again */
 
 /* The view argument of an SQL function; NULL is an error */
 Oid
@@ -175,12 +178,26 @@ mvr_view_become_owner(Relation view, Oid *save_userid, int *save_context)
 	return level;
 }
 
+/*
+ * What the session has parsed so far is not what it means until mvr_view_become_again,
+ * nor is what is parsed until then what it means afterwards.
+ */
+void
+mvr_view_forget_plans(void)
+{
+	ResetPlanCache();
+	must_forget_plans = true;
+}
+
 /* End what mvr_view_become_owner began, with what it returned and set */
 void
 mvr_view_become_again(int level, Oid userid, int context)
 {
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(userid, context);
+	if (must_forget_plans)
+		ResetPlanCache();
+	must_forget_plans = false;
 }
 
 /* The file that holds a view's contents: others may have given it a new one */

@@ -213,6 +213,23 @@ is_live(Oid view)
 	return tracked && tracked->live != MVR_LIVE_NOT;
 }
 
+/* Does a live view have to be recomputed, as a function that it uses was replaced, say? */
+static bool
+has_fault(Oid view)
+{
+	Relation	rel = relation_open(view, AccessShareLock);
+	Oid			userid;
+	int			context;
+	int			level = mvr_live_become_owner(rel, &userid, &context);
+	bool		result;
+
+	mvr_kept_forget_all();
+	result = mvr_kept_get(rel)->fault != NULL;
+	mvr_view_become_again(level, userid, context);
+	relation_close(rel, AccessShareLock);
+	return result;
+}
+
 /* Refresh as the owner; false if there is no such view any more */
 static bool
 refresh(Oid view, const char **mode)
@@ -224,7 +241,7 @@ refresh(Oid view, const char **mode)
 	if (!OidIsValid(owner))
 		return false;
 	/* others keep it fresh */
-	if (is_live(view) && mvr_track_is_complete(mvr_catalog_lookup_view(view)))
+	if (is_live(view) && mvr_track_is_complete(mvr_catalog_lookup_view(view)) && !has_fault(view))
 	{
 		*mode = "none";
 		return true;
@@ -363,29 +380,33 @@ start_live(Oid view)
 	commit_transaction();
 }
 
-/* Store a failure; the transaction that failed has been aborted */
+/*
+ * Store a failure; the transaction that failed has been aborted.  As long as we hold a
+ * lock nobody drops the view and leaves our row behind.  Where it cannot be had, as
+ * somebody rebuilds the view, say, which is why we have failed, nothing is stored.
+ */
 static void
 store_failure(Oid view, MvrWorker *result, ErrorData *error)
 {
-	Relation	rel;
+	bool		is_locked;
 	MvrRun		before;
 
 	begin_transaction();
-	/* as long as we hold this nobody drops it and leaves our row behind */
-	rel = try_relation_open(view, AccessShareLock);
-	result->is_gone = (rel == NULL || rel->rd_rel->relkind != RELKIND_MATVIEW);
-	if (rel && !result->is_gone)
+	is_locked = ConditionalLockRelationOid(view, AccessShareLock);
+	result->is_gone = get_rel_relkind(view) != RELKIND_MATVIEW;
+	if (!result->is_gone)
 	{
 		mvr_policy_lookup_run(view, &before);
 		result->run.failures = before.failures + 1;
 		result->run.sqlstate = error->sqlerrcode;
 		result->run.finished = GetCurrentTimestamp();
 		result->run.retry_at = get_retry_time(error->sqlerrcode, result->run.failures);
+	}
+	if (!result->is_gone && is_locked)
+	{
 		mvr_policy_store_run(&result->run, error->message);
 		log_failure(view, &before, &result->run, error->message);
 	}
-	if (rel)
-		relation_close(rel, NoLock);
 	commit_transaction();
 }
 

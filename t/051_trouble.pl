@@ -180,6 +180,15 @@ wait_right($_, "beside a lock: $_") for 'recomputed', 'failing';
 $session->finish;
 wait_right('grouped', 'when the lock has gone');
 is(count_in_log(qr/automatic refresh/, $offset), 0, 'no line in the log');
+# ... nor is one that keeps out readers, too, and does not end the worker
+$session = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'BEGIN',
+		'-c', 'REFRESH MATERIALIZED VIEW grouped', '-c', 'SELECT pg_sleep(4)', '-c', 'COMMIT' ], '<', \$in, '>', \$out, '2>', \$err);
+wait_for(q(SELECT count(*) = 1 FROM pg_locks WHERE relation = 'grouped'::regclass AND mode = 'AccessExclusiveLock' AND granted), 'locked alone');
+sql('UPDATE base SET v = v + 3');
+wait_right('recomputed', 'beside that');
+$session->finish;
+wait_right('grouped', 'when that has gone');
+is(count_in_log(qr/automatic refresh|exited with exit code 1/, $offset), 0, 'no line in the log, no worker ended');
 
 # A cancellation that finds nothing to cancel
 wait_for(q(SELECT count(*) = 0 FROM matview.progress), 'nothing runs');
