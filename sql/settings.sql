@@ -122,6 +122,19 @@ SELECT view, mode FROM ages, matview.refresh_incremental(v);
 SELECT v, c.* FROM ages, matview.check(v) c WHERE v::text !~ 'of_xid|until_today';
 SELECT DISTINCT a, t FROM age_between;
 
+-- aggregates that are called immutable, and are made of what is not
+CREATE TYPE colour AS ENUM ('red', 'blue');
+CREATE TABLE parts (id int PRIMARY KEY, tz timestamptz, c colour);
+INSERT INTO parts VALUES (1, '2024-01-01 00:00+00', 'red');
+CREATE MATERIALIZED VIEW object_zone AS SELECT id, jsonb_object_agg(id, tz) AS x FROM parts GROUP BY id;
+CREATE MATERIALIZED VIEW object_enum AS SELECT id, jsonb_object_agg(id, c) AS x FROM parts GROUP BY id;
+SELECT v, mode FROM unnest('{object_zone,object_enum}'::regclass[]) v, matview.refresh_incremental(v);
+SET timezone = 'Asia/Shanghai';
+ALTER TYPE colour RENAME VALUE 'red' TO 'green';
+INSERT INTO parts VALUES (2, '2024-01-01 00:00+00', 'blue');
+SELECT v, r.mode, c.* FROM unnest('{object_zone,object_enum}'::regclass[]) v, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
+INSERT INTO parts VALUES (3, '2024-01-01 00:00+00', 'blue');
+SELECT v, r.mode, c.* FROM unnest('{object_zone,object_enum}'::regclass[]) v, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
 -- what is stable for some other type, or for a setting that is among those
 CREATE TYPE fixed AS (a int, b text[]);
 CREATE TYPE dated AS (a int, b date);

@@ -66,6 +66,19 @@ CALL steps();
 SELECT pg_stat_force_next_flush();
 SELECT read_of_states() - :before AS read;
 
+-- keys of types that no index is for
+CREATE TYPE bits AS (b bit(3));
+CREATE TABLE one (id int PRIMARY KEY, a bit(3)[], m money[], c bits);
+CREATE TABLE many (id int PRIMARY KEY, a bit(3)[], m money[], c bits);
+INSERT INTO many SELECT i, ARRAY[i::bit(3)], ARRAY[i::money], ROW(i::bit(3))::bits FROM generate_series(1, 6) i;
+CREATE MATERIALIZED VIEW by_bits AS SELECT one.id, s.n FROM one JOIN (SELECT a, count(*) AS n FROM many GROUP BY a) s ON s.a = one.a;
+CREATE MATERIALIZED VIEW by_money AS SELECT one.id, s.n FROM one JOIN (SELECT m, count(*) AS n FROM many GROUP BY m) s ON s.m = one.m;
+CREATE MATERIALIZED VIEW by_record AS SELECT one.id, s.n FROM one JOIN (SELECT c, count(*) AS n FROM many GROUP BY c) s ON s.c = one.c;
+SELECT v, done, contents FROM unnest('{by_bits,by_money,by_record}'::text[]) v, step(v::regclass);
+INSERT INTO one SELECT * FROM many WHERE id < 4;
+INSERT INTO many SELECT id + 6, a, m, c FROM many WHERE id > 2;
+SELECT v, done, contents FROM unnest('{by_bits,by_money,by_record}'::text[]) v, step(v::regclass);
+
 DROP SCHEMA state_lookups CASCADE;
 SELECT * FROM leftovers();
 DROP EXTENSION matview_refresh;

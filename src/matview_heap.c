@@ -608,7 +608,9 @@ create_lookup_index(Relation rel, Bitmapset *columns)
 
 		if (is_sortable(att) && list_length(elems) < INDEX_MAX_KEYS)
 			elems = lappend(elems, make_index_elem(NameStr(att->attname), NULL));
-		else if (hashed == NULL && OidIsValid(GetDefaultOpClass(att->atttypid, HASH_AM_OID)))
+		/* the operator class of arrays says nothing of their elements */
+		else if (hashed == NULL && OidIsValid(GetDefaultOpClass(att->atttypid, HASH_AM_OID)) &&
+				 OidIsValid(lookup_type_cache(att->atttypid, TYPECACHE_HASH_PROC)->hash_proc))
 			hashed = NameStr(att->attname);
 	}
 	if (elems)

@@ -62,9 +62,12 @@ static const char *const settings_functions[] = {
 	"json_agg_strict", "json_agg_strict_transfn", "json_agg_transfn", "json_build_array",
 	"json_build_object", "json_object_agg", "json_object_agg_strict",
 	"json_object_agg_unique", "json_object_agg_unique_strict", "json_to_tsvector",
-	"jsonb_agg", "jsonb_agg_strict", "jsonb_agg_strict_transfn", "jsonb_agg_transfn",
-	"jsonb_build_array", "jsonb_build_object", "jsonb_object_agg",
-	"jsonb_object_agg_strict", "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict",
+	"jsonb_agg", "jsonb_agg_finalfn", "jsonb_agg_strict", "jsonb_agg_strict_transfn",
+	"jsonb_agg_transfn", "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg",
+	"jsonb_object_agg_finalfn", "jsonb_object_agg_strict",
+	"jsonb_object_agg_strict_transfn", "jsonb_object_agg_transfn",
+	"jsonb_object_agg_unique", "jsonb_object_agg_unique_strict",
+	"jsonb_object_agg_unique_strict_transfn", "jsonb_object_agg_unique_transfn",
 	"jsonb_to_tsvector", "make_timestamptz", "money", "multirange_out", "numeric",
 	"overlaps", "phraseto_tsquery", "plainto_tsquery", "quote_literal", "quote_nullable",
 	"range_out", "record_out", "row_to_json", "textanycat", "time", "timestamp",
@@ -320,7 +323,10 @@ has_plain_arguments(Node *node, MutableContext *context)
 
 static bool is_mutable_function(Oid funcid, void *context);
 
-/* CREATE AGGREGATE calls all immutable: what counts is what they are made of */
+/*
+ * CREATE AGGREGATE calls all immutable, as some of PostgreSQL's own are called: what
+ * counts is what they are made of
+ */
 static bool
 is_mutable_aggregate(Oid funcid, void *context)
 {
@@ -355,7 +361,7 @@ is_mutable_function(Oid funcid, void *context)
 		return true;
 	}
 	if (func_volatile(funcid) == PROVOLATILE_IMMUTABLE)
-		return funcid >= FirstNormalObjectId && is_mutable_aggregate(funcid, context);
+		return is_mutable_aggregate(funcid, context);
 	mutable->found = funcid;
 	if (reads_settings)
 		return false;

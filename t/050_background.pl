@@ -141,6 +141,19 @@ sql('one', 'SELECT pg_sleep(1.5)', 'CREATE OR REPLACE FUNCTION twice(int) RETURN
 wait_for('one', "SELECT v = 3 FROM uses_$_", "$_: the function is another one") for qw(change interval);
 sql('one', 'DROP TABLE used CASCADE', 'DROP FUNCTION twice');
 
+# One that is replaced while another session makes a view live that uses it
+sql('one', 'CREATE FUNCTION raced(int) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT $1 + 1 $$',
+	'CREATE MATERIALIZED VIEW first_race AS SELECT id, raced(id) AS r FROM base', 'CREATE MATERIALIZED VIEW second_race AS SELECT id, raced(id) AS r FROM base');
+sql('one', 'BEGIN', q(SELECT matview.set_auto_refresh('first_race', 'on_commit')), q(PREPARE TRANSACTION 'live'));
+sql('one', 'CREATE OR REPLACE FUNCTION raced(int) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT $1 + 2 $$');
+sql('one', q(COMMIT PREPARED 'live'));
+wait_right('one', 'first_race', 'a function is replaced before the view is known to be live');
+sql('one', 'BEGIN', 'CREATE OR REPLACE FUNCTION raced(int) RETURNS int IMMUTABLE LANGUAGE sql AS $$ SELECT $1 + 3 $$', q(PREPARE TRANSACTION 'function'));
+sql('one', q(SELECT matview.set_auto_refresh('second_race', 'on_statement')));
+sql('one', q(COMMIT PREPARED 'function'));
+wait_right('one', 'second_race', 'a function that is replaced before the view is live, and committed after that');
+sql('one', 'DROP MATERIALIZED VIEW first_race, second_race', 'DROP FUNCTION raced');
+
 # The same of a view that is computed anew each time
 sql('one', 'CREATE FUNCTION thrice(int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN $1 * 3; END $$', 'CREATE TABLE used (v int)', 'INSERT INTO used VALUES (1)',
 	'CREATE VIEW uses AS SELECT thrice(v) AS v FROM used', 'CREATE MATERIALIZED VIEW uses_stable AS SELECT v FROM uses', q(SELECT matview.set_auto_refresh('uses_stable', 'on_change')));
