@@ -358,6 +358,10 @@ ALTER TABLE as_type ADD COLUMN z int;
 SELECT contents('by_cast') AS cast, contents('by_function') AS function;
 ALTER TABLE as_type DROP COLUMN z;
 SELECT contents('by_cast') AS cast, contents('by_function') AS function;
+CREATE TABLE over_type (x int, y int);
+ALTER TABLE as_type INHERIT over_type;
+ALTER TABLE over_type ADD COLUMN z int;
+SELECT contents('by_cast') AS cast, contents('by_function') AS function;
 
 -- The functions of an operator class that only GROUP BY and windows use
 CREATE TYPE folded AS (t text);

@@ -85,6 +85,13 @@ CREATE MATERIALIZED VIEW fence_materialized AS
 CREATE MATERIALIZED VIEW fence_twice AS
   WITH n AS (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd')
   SELECT l.id FROM n l JOIN n r ON l.v = r.v WHERE l.v > 0;
+CREATE TABLE doc (id int PRIMARY KEY, j jsonb);
+INSERT INTO doc VALUES (1, '[1, 2]'), (2, '3');
+CREATE MATERIALIZED VIEW fence_document AS
+  WITH n AS MATERIALIZED (SELECT doc.* FROM doc JOIN attribute k ON k.id = doc.id AND k.kind <> 'x') SELECT id FROM n WHERE jsonb_array_length(j) > 1;
+CREATE MATERIALIZED VIEW fence_sublink AS
+  WITH n AS MATERIALIZED (SELECT doc.* FROM doc JOIN attribute k ON k.id = doc.id AND k.kind <> 'x')
+  SELECT n.id, f FROM n, LATERAL jsonb_array_elements(j) f WHERE EXISTS (SELECT FROM a WHERE a.id = jsonb_array_length(n.j) - 1);
 CREATE MATERIALIZED VIEW fence_offset AS
   SELECT id, v FROM (SELECT id, value::int AS v FROM attribute WHERE kind = 'a' OR kind = 'b' OR kind = 'c' OR kind = 'd' LIMIT ALL OFFSET 0) s
    WHERE v > 0 OFFSET 0;
@@ -187,11 +194,14 @@ CALL steps();
 INSERT INTO b VALUES (20, 1, 3, 's'), (21, 2, 4, 't   ');
 DELETE FROM b WHERE id IN (2, 3);
 INSERT INTO attribute VALUES (5, 'x', 'nor this'), (6, 'b', '6'), (7, 'd', '1');
+INSERT INTO doc VALUES (5, '"no"'), (6, '[1, 2, 3]'), (7, '[]');
 INSERT INTO maybe VALUES (2, 0);
 INSERT INTO number VALUES (1, 6, 6), (2, 7.0, 7);
 CALL steps();
 UPDATE a SET v = v || ' ', x = x + 1 WHERE id < 5;
 UPDATE c SET z = z + 3, k = k + 1 WHERE id > 6;
+UPDATE doc SET j = '8' WHERE id = 5;
+UPDATE doc SET j = j || '[4]' WHERE id = 6;
 DELETE FROM maybe;
 DELETE FROM number WHERE k = 2;
 DELETE FROM c WHERE id = 2;

@@ -371,13 +371,22 @@ is_type_used(Oid type)
 	return result || (OidIsValid(array) && is_type_used(array));
 }
 
-/* Can views that do not read a relation depend on its columns? */
+/* Can views that do not read a relation depend on its columns, or those of its children? */
 static bool
 has_other_readers(Oid relid)
 {
-	Oid			type = get_rel_type_id(relid);
+	ListCell   *lc;
 
-	return get_rel_relkind(relid) == RELKIND_VIEW || (OidIsValid(type) && is_type_used(type));
+	if (get_rel_relkind(relid) == RELKIND_VIEW)
+		return true;
+	foreach(lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		Oid			type = get_rel_type_id(lfirst_oid(lc));
+
+		if (OidIsValid(type) && is_type_used(type))
+			return true;
+	}
+	return false;
 }
 
 /*

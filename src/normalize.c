@@ -243,7 +243,10 @@ typedef struct FenceContext
 	bool		is_needed;
 } FenceContext;
 
-/* Does a condition use a column of the subquery that may fail, or may it fail itself? */
+/*
+ * Does a condition use a column of the subquery that may fail, or may it fail itself?
+ * Of subqueries in it that is not known.
+ */
 static bool
 is_risky_qual(Node *qual, FenceContext *context)
 {
@@ -262,7 +265,7 @@ is_risky_qual(Node *qual, FenceContext *context)
 		if (tle == NULL || mvr_tree_may_fail((Node *) tle->expr))
 			return true;
 	}
-	return is_used && mvr_tree_may_fail(qual);
+	return is_used && (mvr_tree_may_fail(qual) || checkExprHasSubLink(qual));
 }
 
 static void
@@ -301,6 +304,10 @@ is_fence_needed(Query *query, int rti)
 
 	if (sub->jointree->quals == NULL && list_length(sub->jointree->fromlist) <= 1)
 		return false;
+	/* computed for each row, before other items have left out some */
+	foreach_ptr(RangeTblEntry, rte, query->rtable)
+		if (bms_is_member(rti, mvr_tree_list_lateral(rte)))
+			return true;
 	find_risky_quals((Node *) query->jointree, &context);
 	return context.is_needed;
 }

@@ -675,24 +675,72 @@ ends_in(const char *name, const char *end)
 	return length >= strlen(end) && strcmp(name + length - strlen(end), end) == 0;
 }
 
-/* Does a function fail for values that there may well be?  Those of users can. */
+static bool
+begins_with(const char *name, const char *start)
+{
+	return strncmp(name, start, strlen(start)) == 0;
+}
+
+/*
+ * Does a function of PostgreSQL give a result for all values that there may well be?
+ * Comparisons do, sums and products (if they do not overflow), and what looks at texts,
+ * documents and arrays.
+ */
+static bool
+is_total_function(const char *name)
+{
+	static const char *const names[] = {
+		"abs", "arraycontained", "arraycontains", "arrayoverlap", "btrim", "ceil", "char_length",
+		"concat", "concat_ws", "date_part", "date_trunc", "extract", "floor", "initcap", "length",
+		"lower", "ltrim", "octet_length", "replace", "round", "rtrim", "sign", "trunc", "upper"
+	};
+	static const char *const starts[] = {
+		"json_array_element", "json_extract_path", "json_object_field", "jsonb_array_element_text",
+		"jsonb_contain", "jsonb_exists", "jsonb_extract_path", "jsonb_object_field",
+		"range_contain", "range_overlap"
+	};
+	static const char *const ends[] = {
+		"eq", "ne", "lt", "le", "gt", "ge", "pl", "mi", "mul", "_add", "_sub", "cat", "abs", "um",
+		"up", "uminus", "uplus", "larger", "smaller", "pl_interval", "mi_interval", "pli", "mii"
+	};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	for (int i = 0; i < (int) lengthof(starts); i++)
+		if (begins_with(name, starts[i]))
+			return true;
+	for (int i = 0; i < (int) lengthof(ends); i++)
+		if (ends_in(name, ends[i]))
+			return true;
+	return strcmp(name, "jsonb_array_element") == 0;
+}
+
+/* May a function fail?  What tells nothing of its arguments does not. */
 static bool
 is_partial_function(Oid funcid, pg_attribute_unused() void *context)
 {
-	static const char *const names[] = {
-		"acos", "acosd", "asin", "asind", "chr", "ln", "log", "log10", "numeric_ln", "numeric_log",
-		"sqrt", "to_date", "to_number", "to_timestamp"
-	};
 	char	   *name;
 
-	if (funcid >= FirstNormalObjectId)
-		return !get_func_leakproof(funcid);
-	name = get_func_name(funcid);
-	for (int i = 0; name && i < (int) lengthof(names); i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return name && (ends_in(name, "div") || ends_in(name, "mod") || ends_in(name, "pow") ||
-					ends_in(name, "power"));
+	if (get_func_leakproof(funcid))
+		return false;
+	name = funcid < FirstNormalObjectId ? get_func_name(funcid) : NULL;
+	return name == NULL || !is_total_function(name);
+}
+
+/* LIKE or a regular expression: a constant pattern has been tried by the first row */
+static bool
+is_constant_match(Node *node)
+{
+	char	   *name;
+
+	if (!IsA(node, OpExpr) || list_length(((OpExpr *) node)->args) != 2 ||
+		!IsA(lsecond(((OpExpr *) node)->args), Const))
+		return false;
+	set_opfuncid((OpExpr *) node);
+	name = get_func_name(((OpExpr *) node)->opfuncid);
+	return name && ((OpExpr *) node)->opfuncid < FirstNormalObjectId &&
+		(ends_in(name, "like") || strstr(name, "regex"));
 }
 
 static bool
@@ -700,6 +748,8 @@ fails_walker(Node *node, void *context)
 {
 	if (node == NULL || IsA(node, Query))
 		return false;
+	if (is_constant_match(node))
+		return fails_walker(linitial(((OpExpr *) node)->args), context);
 	if (IsA(node, CoerceToDomain) || check_functions_in_node(node, is_partial_function, NULL))
 		return true;
 	/* from text, and from what may be in a document */

@@ -315,7 +315,7 @@ sql("DROP DATABASE $_") for @few;
 
 # Workers that cannot connect: they are tried again, but not all the time
 sql('CREATE DATABASE broken');
-$node->safe_psql('broken', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v float)',
+$node->safe_psql('broken', join(";\n", 'CREATE EXTENSION matview_refresh', 'CREATE TABLE base (v float)', 'INSERT INTO base VALUES (1)',
 		'CREATE MATERIALIZED VIEW volatile AS SELECT v + random() AS v FROM base', q(SELECT matview.set_auto_refresh('volatile', '100 milliseconds'))));
 ok($node->poll_query_until('broken', 'SELECT count(*) = 1 FROM matview.views WHERE last_attempt IS NOT NULL'), 'a worker there');
 my $file = $node->data_dir . '/base/' . sql(q(SELECT oid FROM pg_database WHERE datname = 'broken')) . '/PG_VERSION';

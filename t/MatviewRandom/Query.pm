@@ -372,6 +372,8 @@ sub grouped
 	  if @keys && chance(5) && !grep { !is_sortable($_->{t}) } @keys;
 	push @outputs, map { of_key($_) } grep { chance(12) } @keys;
 	my $sets = @keys && (chance(2) || spice('sets'));
+	# a NULL that is a key, and one that stands for a key that is not in the set, come in any order
+	$_->{e} =~ s/ ROWS 1 PRECEDING// for $sets ? @outputs : ();
 	push @outputs, { e => "grouping($keys[0]{e})", t => 'int' } if @keys && chance($sets ? 30 : 3);
 	my $constant = $sets && chance(15) ? { e => "'every'::text", t => 'text' } : undef;
 	push @outputs, $constant if $constant;
