@@ -25,6 +25,7 @@
 #define SLOT_RETRY			(5 * USECS_PER_SEC)
 #define STARVING_RETRY		(USECS_PER_SEC / 2)
 #define DISMISSED_RETRY		(USECS_PER_SEC / 20)
+#define DISMISS_AFTER		USECS_PER_SEC
 #define LOG_INTERVAL		(10 * USECS_PER_MINUTE)
 #define FIRST_DELAY			USECS_PER_SEC
 #define MAX_DELAY			USECS_PER_MINUTE
@@ -32,6 +33,7 @@
 static MvrDatabase *me = NULL;
 static BackgroundWorkerHandle **handles = NULL; /* by slot; of workers we started */
 static TimestampTz retry_at = 0;
+static TimestampTz waiting_since = 0;	/* for a worker, or 0 */
 static int	failed_starts = 0;	/* since one has been ready */
 static TimestampTz out_of_slots_since = 0;	/* or 0 */
 static bool is_out_of_slots = false;	/* as the log says */
@@ -153,23 +155,31 @@ count_workers(int *all, int *ours, int *starting, int *unused)
 }
 
 /*
- * All workers that may be are there, and some have nothing to do in other databases:
- * one goes, and we come again when it has.  Caller holds the lock.
+ * All workers that may be are there, and some have nothing to do in other databases.
+ * If we have waited for some time, or one has been idle for as long, it goes.  (Databases
+ * with something to do again and again would send each other's workers away.)  Caller
+ * holds the lock.  Returns whether there is such a one, so that we come again.
  */
 static bool
-dismiss_other(void)
+dismiss_other(TimestampTz now)
 {
+	bool		found = false;
+
 	for (int i = 0; i < mvr_nslots; i++)
 	{
 		MvrWorker  *worker = &mvr_workers[i];
 
 		if (worker->state != MVR_WORKER_IDLE || worker->database == MyDatabaseId)
 			continue;
+		found = true;
+		if (now - waiting_since < DISMISS_AFTER && worker->has_worked &&
+			now - worker->run.finished < DISMISS_AFTER)
+			continue;
 		worker->is_dismissed = true;
 		SetLatch(worker->latch);
-		return true;
+		break;
 	}
-	return false;
+	return found;
 }
 
 /*
@@ -178,7 +188,7 @@ dismiss_other(void)
  * one of another database makes way.
  */
 static int
-reserve_slot(int needed, int *generation, bool *has_none, bool *is_coming)
+reserve_slot(int needed, TimestampTz now, int *generation, bool *has_none, bool *is_coming)
 {
 	int			all;
 	int			ours;
@@ -189,7 +199,7 @@ reserve_slot(int needed, int *generation, bool *has_none, bool *is_coming)
 	count_workers(&all, &ours, &starting, &slot);
 	*has_none = (ours == 0);
 	*is_coming = all >= mvr_max_workers && ours < mvr_max_workers && starting < needed &&
-		dismiss_other();
+		dismiss_other(now);
 	if (starting >= needed || all >= mvr_max_workers || slot < 0 ||
 		(all > 0 && mvr_shared->lacks_scheduler) ||
 		mvr_shared_is_other_starving(MyDatabaseId, me->starving))
@@ -301,7 +311,9 @@ mvr_pool_start(int needed, TimestampTz now)
 	/* not in the far future, should the clock have been put back */
 	if (needed > 0 && retry_at > now && retry_at <= now + MAX_DELAY)
 		return;
-	while (needed > 0 && (slot = reserve_slot(needed, &generation, &has_none, &is_coming)) >= 0)
+	if (needed == 0 || waiting_since == 0 || waiting_since > now)
+		waiting_since = needed == 0 ? 0 : now;
+	while (needed > 0 && (slot = reserve_slot(needed, now, &generation, &has_none, &is_coming)) >= 0)
 	{
 		BackgroundWorkerHandle *handle;
 
@@ -317,6 +329,7 @@ mvr_pool_start(int needed, TimestampTz now)
 			break;
 		}
 		note_process(now);
+		waiting_since = now;
 		/* of one that has left the slot, but not yet ended */
 		if (handles[slot])
 			pfree(handles[slot]);

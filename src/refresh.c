@@ -238,6 +238,17 @@ find_base_fault(Refresh *refresh)
 	return NULL;
 }
 
+/* The same, of a refresh that may have been denied a frontier before */
+static char *
+check_bases(Refresh *refresh)
+{
+	bool		may_store = refresh->may_store;
+	char	   *reason = is_live(refresh) ? NULL : find_base_fault(refresh);
+
+	refresh->may_store &= may_store;
+	return reason;
+}
+
 /*
  * Has this transaction itself written new files for a base table, or may have?
  * What TRUNCATE took away it need not have seen.
@@ -316,10 +327,8 @@ static char *
 find_contents_fault(Refresh *refresh)
 {
 	MvrTracked *tracked = refresh->tracked;
-	bool		may_store = refresh->may_store;
-	char	   *reason = is_live(refresh) ? NULL : find_base_fault(refresh);
+	char	   *reason = check_bases(refresh);
 
-	refresh->may_store &= may_store;
 	if (reason)
 		return reason;
 	if (mvr_pending_is_marked(tracked->view))
@@ -747,6 +756,11 @@ run_strategy(Refresh *refresh)
 	/* the policy that a restore has brought waits for this */
 	if (!is_populated)
 		mvr_wake_note_policies();
+	/* what only looks for changes does this itself */
+	if (refresh->tracked && (!is_populated || refresh->requested == REFRESH_FULL ||
+							 refresh->requested == REFRESH_CONCURRENT ||
+							 refresh->requested == REFRESH_DIFF))
+		(void) check_bases(refresh);
 	switch (refresh->requested)
 	{
 		case REFRESH_FULL:
