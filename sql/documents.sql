@@ -39,6 +39,10 @@ CREATE MATERIALIZED VIEW more_object AS SELECT id, JSON_OBJECT('p': ROW(id, m)::
 CREATE MATERIALIZED VIEW fixed_value AS SELECT id, JSON_VALUE(j, '$.n' RETURNING int) AS d FROM t WHERE JSON_EXISTS(j, '$.n');
 CREATE MATERIALIZED VIEW fixed_json_table AS
   SELECT id, v FROM t, JSON_TABLE(j, '$' COLUMNS (NESTED PATH '$.a[*]' COLUMNS (v int PATH '$.v'))) q;
+CREATE MATERIALIZED VIEW zone_value AS SELECT id, JSON_VALUE(j, '$.t.datetime()' RETURNING text) AS d FROM t;
+CREATE MATERIALIZED VIEW zone_passed AS SELECT id, JSON_VALUE(j, '$x' PASSING ts AS x) AS d FROM t;
+CREATE MATERIALIZED VIEW zone_json_table AS SELECT id, v FROM t, JSON_TABLE(j, '$' COLUMNS (v text PATH '$.t.datetime()')) q;
+CREATE MATERIALIZED VIEW zone_rows AS SELECT id, v FROM t, JSON_TABLE(j, '$.t.datetime()' COLUMNS (v text PATH '$')) q;
 CREATE MATERIALIZED VIEW zone_scalar AS SELECT id, JSON_SCALAR(ts) AS d FROM t;
 CREATE MATERIALIZED VIEW more_scalar AS SELECT id, JSON_SCALAR(m) AS d FROM t;
 CREATE MATERIALIZED VIEW more_value AS SELECT id, JSON_VALUE(j, '$.t' RETURNING timestamptz) AS d FROM t;

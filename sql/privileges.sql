@@ -302,6 +302,33 @@ INSERT INTO t VALUES (21, 21);
 SELECT done, contents FROM step('m');
 ALTER TABLE t NO INHERIT above;
 
+-- A view that hides rows hides them from the functions of whoever reads it, also while changes are applied
+CREATE TABLE half (id int PRIMARY KEY, k text, j text);
+CREATE VIEW shown WITH (security_barrier) AS SELECT * FROM half WHERE k = 'public';
+GRANT SELECT ON shown TO regress_mvr_owner;
+SET ROLE regress_mvr_owner;
+CREATE FUNCTION peek(text) RETURNS bool LANGUAGE plpgsql IMMUTABLE COST 0.0001 AS $$
+BEGIN
+    IF $1 ~ 'secret' THEN
+        RAISE 'seen: %', $1;
+    END IF;
+    RETURN true;
+END $$;
+CREATE MATERIALIZED VIEW peeks AS SELECT id FROM shown WHERE peek(j);
+CREATE MATERIALIZED VIEW peeks_groups AS SELECT k, count(*) FROM shown WHERE peek(j) GROUP BY k;
+CREATE MATERIALIZED VIEW peeks_on AS SELECT DISTINCT ON (j) j, id FROM shown WHERE peek(j) ORDER BY j, id;
+CREATE MATERIALIZED VIEW peeks_join AS SELECT a.id FROM shown a LEFT JOIN shown b ON b.id = a.id + 1 WHERE peek(a.j) AND a.id NOT IN (SELECT id + 5 FROM shown c WHERE peek(c.j));
+RESET ROLE;
+CREATE VIEW peeking AS SELECT v FROM unnest('{peeks,peeks_groups,peeks_on,peeks_join}'::regclass[]) v;
+SELECT matview.track(v) FROM peeking;
+INSERT INTO half VALUES (1, 'private', 'a secret'), (2, 'public', 'nothing special');
+SELECT v, mode FROM peeking, matview.refresh_incremental(v);
+UPDATE half SET j = j || '!';
+INSERT INTO half VALUES (3, 'private', 'another secret'), (4, 'public', 'x'), (5, 'public', 'y');
+SELECT v, r.mode, c.* FROM peeking, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
+DELETE FROM half WHERE id IN (1, 4);
+SELECT v, r.mode, c.* FROM peeking, LATERAL (SELECT mode FROM matview.refresh_incremental(v)) r, matview.check(v) c;
+
 -- Who may set what: anybody, a superuser, nobody but the configuration file
 SET ROLE regress_mvr_writer;
 SELECT name, try(format('SET LOCAL %s TO DEFAULT', name)) FROM pg_settings WHERE name LIKE 'matview.%' ORDER BY name;

@@ -196,12 +196,13 @@ add_item_qual(Query *owner, int rti, Node *qual)
 	owner->hasSubLinks = true;
 }
 
-/* Let an item of a query read a subquery instead; a fence remains one */
+/* Let an item of a query read a subquery instead; what keeps conditions out goes on doing so */
 void
 mvr_place_replace(Query *owner, int rti, Query *by)
 {
 	RangeTblEntry *rte = mvr_tree_make_subquery_rte(by, "item");
 
+	rte->security_barrier = rt_fetch(rti, owner->rtable)->security_barrier;
 	if (mvr_tree_is_fence(rt_fetch(rti, owner->rtable)))
 		mvr_tree_set_fence(rte);
 	lfirst(list_nth_cell(owner->rtable, rti - 1)) = rte;

@@ -526,6 +526,7 @@ is_before(Oid a, Oid b)
 	return left < right || (left == right && a < b);
 }
 
+/* A view among them is locked when it is its turn: who rebuilds it must not wait for us before */
 static void
 lock_tables(List *tables)
 {
@@ -533,22 +534,8 @@ lock_tables(List *tables)
 
 	list_sort(tables, list_oid_cmp);
 	foreach(lc, tables)
-		LockRelationOid(lfirst_oid(lc), AccessShareLock);
-}
-
-/* What live views read that stand on some which have changes, and so may become due */
-static List *
-list_bases_above(List *views)
-{
-	List	   *bases = NIL;
-
-	for (int i = 0; i < list_length(views); i++)
-		foreach_ptr(MvrLiveView, above, mvr_live_get_base(list_nth_oid(views, i))->views)
-		{
-			views = list_append_unique_oid(views, above->view);
-			bases = list_concat_unique_oid(bases, above->bases);
-		}
-	return bases;
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_MATVIEW)
+			LockRelationOid(lfirst_oid(lc), AccessShareLock);
 }
 
 /*
@@ -561,7 +548,8 @@ lock_what_is_read(void)
 {
 	List	   *bases = mvr_pending_list_bases(InvalidOid);
 
-	lock_tables(list_concat_unique_oid(bases, list_bases_above(mvr_pending_list_views())));
+	lock_tables(list_concat_unique_oid(bases,
+									   mvr_live_list_bases_above(mvr_pending_list_views())));
 }
 
 static int

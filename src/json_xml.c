@@ -11,6 +11,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/fmgroids.h"
 #include "utils/jsonpath.h"
 #include "utils/lsyscache.h"
 
@@ -93,6 +94,31 @@ is_mutable_path(Node *path, const JsonExpr *json)
 					 json->passing_names, json->passing_values);
 }
 
+/* Does a path make dates or times of texts?  Keys of documents are quoted in it. */
+static bool
+makes_times(Node *path)
+{
+	char	   *text;
+
+	if (!IsA(path, Const) || ((Const *) path)->constisnull)
+		return !IsA(path, Const);
+	text = OidOutputFunctionCall(F_JSONPATH_OUT, ((Const *) path)->constvalue);
+	return strstr(text, ".date") || strstr(text, ".time");
+}
+
+static bool
+makes_times_in_pattern(Node *plan)
+{
+	if (plan == NULL)
+		return false;
+	check_stack_depth();
+	if (IsA(plan, JsonTableSiblingJoin))
+		return makes_times_in_pattern((Node *) ((JsonTableSiblingJoin *) plan)->lplan) ||
+			makes_times_in_pattern((Node *) ((JsonTableSiblingJoin *) plan)->rplan);
+	return makes_times((Node *) castNode(JsonTablePathScan, plan)->path->value) ||
+		makes_times_in_pattern((Node *) ((JsonTablePathScan *) plan)->child);
+}
+
 /* The row patterns of JSON_TABLE, nested as they are */
 static bool
 has_mutable_pattern(Node *plan, const JsonExpr *json)
@@ -114,6 +140,30 @@ is_mutable_query(const JsonExpr *json)
 }
 
 #endif
+
+/*
+ * Does what an expression takes from a document depend on settings?  A date or time in
+ * it, which a path has made or which was passed, becomes a text as elsewhere.
+ */
+bool
+mvr_json_xml_reads_settings(Node *node)
+{
+#ifdef MVR_HAS_JSON_QUERIES
+	if (IsA(node, JsonExpr))
+	{
+		foreach_ptr(Node, value, ((JsonExpr *) node)->passing_values)
+			if (!mvr_json_xml_is_fixed_type(exprType(value)))
+				return true;
+		return ((JsonExpr *) node)->op != JSON_TABLE_OP &&
+			makes_times(((JsonExpr *) node)->path_spec);
+	}
+	if (IsA(node, TableFunc) && ((TableFunc *) node)->functype == TFT_JSON_TABLE)
+		return makes_times_in_pattern((Node *) ((TableFunc *) node)->plan);
+#else
+	(void) node;
+#endif
+	return false;
+}
 
 /*
  * Can an expression that reads a document give another result for the same one?

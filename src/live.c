@@ -174,6 +174,24 @@ mvr_live_get_base(Oid base)
 }
 
 /*
+ * What live views read that stand on some of these, which have changed or may, and so
+ * have to be maintained then.
+ */
+List *
+mvr_live_list_bases_above(List *views)
+{
+	List	   *bases = NIL;
+
+	for (int i = 0; i < list_length(views); i++)
+		foreach_ptr(MvrLiveView, above, mvr_live_get_base(list_nth_oid(views, i))->views)
+		{
+			views = list_append_unique_oid(views, above->view);
+			bases = list_concat_unique_oid(bases, above->bases);
+		}
+	return bases;
+}
+
+/*
  * Become the view's owner, as mvr_view_become_owner, with the settings of a live
  * view.  The caller has a lock on it.
  */

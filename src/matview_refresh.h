@@ -656,6 +656,7 @@ extern MvrDelta *mvr_log_delta_read(Relation base, const MvrSource *source,
  */
 
 extern const MvrBase *mvr_live_get_base(Oid base);
+extern List *mvr_live_list_bases_above(List *views);
 extern int	mvr_live_become_owner(Relation view, Oid *save_userid,
 								  int *save_context);
 
@@ -720,6 +721,7 @@ extern List *mvr_mutable_add_settings(List *list, bool reads_settings);
  */
 extern bool mvr_json_xml_get_rendered(Node *node, List **args);
 extern bool mvr_json_xml_has_mutable_input(Oid type);
+extern bool mvr_json_xml_reads_settings(Node *node);
 extern bool mvr_json_xml_is_fixed_type(Oid type);
 extern bool mvr_json_xml_is_mutable(Node *node);
 

@@ -375,6 +375,7 @@ is_mutable_document(Node *node, MutableContext *context)
 {
 	List	   *args;
 
+	context->reads_settings |= mvr_json_xml_reads_settings(node);
 	context->is_document = mvr_json_xml_is_mutable(node);
 	if (context->is_document || !mvr_json_xml_get_rendered(node, &args))
 		return context->is_document;

@@ -883,12 +883,14 @@ compare_turns(const ListCell *a, const ListCell *b)
 /*
  * Somebody may have locked a base table of these views as a whole, by TRUNCATE say,
  * and want a live one among them next, to maintain it.  So what they read is locked
- * before it is, in the order in which those who maintain views lock it.
+ * before it is, in the order in which those who maintain views lock it; and what live
+ * views read that stand on them, and that this transaction will maintain.
  */
 static void
 lock_live_sources(List *refreshes)
 {
 	List	   *tables = NIL;
+	List	   *views = NIL;
 	bool		has_live = false;
 	ListCell   *lc;
 
@@ -900,12 +902,17 @@ lock_live_sources(List *refreshes)
 			continue;
 		mvr_view_check(refresh->view_oid);
 		has_live |= tracked->live != MVR_LIVE_NOT;
+		views = lappend_oid(views, refresh->view_oid);
 		foreach_ptr(MvrSource, source, tracked->sources)
 			if (get_rel_relkind(source->base) != RELKIND_MATVIEW)
 				tables = list_append_unique_oid(tables, source->base);
 	}
-	if (!has_live)
+	views = mvr_live_list_bases_above(views);
+	if (!has_live && views == NIL)
 		return;
+	foreach(lc, views)
+		if (get_rel_relkind(lfirst_oid(lc)) != RELKIND_MATVIEW)
+			tables = list_append_unique_oid(tables, lfirst_oid(lc));
 	list_sort(tables, list_oid_cmp);
 	foreach(lc, tables)
 		LockRelationOid(lfirst_oid(lc), AccessShareLock);
