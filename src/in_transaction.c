@@ -916,8 +916,7 @@ refresh_alone(Oid view)
 		lock_bases(tracked);
 	mvr_refresh_incremental_view(view);
 	tracked = mvr_catalog_lookup_view(view);
-	if (tracked == NULL || !tracked->frontier.valid || mvr_pending_is_any_of(view) ||
-		mvr_pending_is_in_flight(list_bases(tracked)))
+	if (tracked == NULL || !tracked->frontier.valid || mvr_pending_is_any_of(view))
 		ereport(ERROR,
 				errcode(ERRCODE_OBJECT_IN_USE),
 				errmsg("could not bring materialized view \"%s\" up to date",

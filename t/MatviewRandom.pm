@@ -131,7 +131,8 @@ sub use_settings
 		push @{ $self->{settings} }, 'matview.in_place_from = 1' if chance(50);
 	}
 	$self->step($s, 'do', "SET $_") for @{ $self->{settings} };
-	if ($self->{has_zones} //= chance(15))
+	# live views have the settings of one session, by which the others would not judge them
+	if ($self->{has_zones} //= !$self->has_live && chance(15))
 	{
 		$self->step($s, 'do', "SET TimeZone = '" . pick('UTC', 'America/New_York', 'Asia/Tokyo') . q('));
 		$self->step($s, 'do', 'SET DateStyle = ' . pick('ISO', 'German', 'SQL'));
