@@ -313,10 +313,14 @@ mvr_pool_start(int needed, TimestampTz now)
 		return;
 	if (needed == 0 || waiting_since == 0 || waiting_since > now)
 		waiting_since = needed == 0 ? 0 : now;
-	while (needed > 0 && (slot = reserve_slot(needed, now, &generation, &has_none, &is_coming)) >= 0)
+	/* not more than that, though they may have ended before we look again */
+	for (int started = 0; started < needed; started++)
 	{
 		BackgroundWorkerHandle *handle;
 
+		slot = reserve_slot(needed, now, &generation, &has_none, &is_coming);
+		if (slot < 0)
+			break;
 		if (!mvr_process_register("mvr_worker_main",
 								  psprintf("matview refresh worker of database %u", MyDatabaseId),
 								  "matview refresh worker",
@@ -330,6 +334,7 @@ mvr_pool_start(int needed, TimestampTz now)
 		}
 		note_process(now);
 		waiting_since = now;
+		has_none = false;
 		/* of one that has left the slot, but not yet ended */
 		if (handles[slot])
 			pfree(handles[slot]);

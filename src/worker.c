@@ -80,20 +80,21 @@ leave_slot(int code, pg_attribute_unused() Datum arg)
 {
 	MvrDatabase *db;
 
-	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
 	db = mvr_shared_lookup_database(me->database);
-	me->state = MVR_WORKER_FREE;
-	me->database = InvalidOid;
-	me->pid = 0;
-	me->generation++;
-	LWLockRelease(mvr_shared->lock);
-	mvr_shared_wake_starving();
+	/* said before the scheduler sees that we have gone */
 	if (db && code != 0 && !is_ready)
 	{
 		SpinLockAcquire(&db->mutex);
 		db->has_failed_worker = true;
 		SpinLockRelease(&db->mutex);
 	}
+	LWLockAcquire(mvr_shared->lock, LW_EXCLUSIVE);
+	me->state = MVR_WORKER_FREE;
+	me->database = InvalidOid;
+	me->pid = 0;
+	me->generation++;
+	LWLockRelease(mvr_shared->lock);
+	mvr_shared_wake_starving();
 	if (db)
 		mvr_shared_wake(db);
 }
