@@ -275,8 +275,10 @@ note_failed_start(TimestampTz now)
 	has_failed = me->has_failed_worker;
 	me->has_failed_worker = false;
 	SpinLockRelease(&me->mutex);
-	if (has_failed)
-		retry_at = now + Min(FIRST_DELAY << Min(failed_starts++, 10), MAX_DELAY);
+	if (!has_failed)
+		return;
+	retry_at = now + Min(FIRST_DELAY << Min(failed_starts, 10), MAX_DELAY);
+	failed_starts++;
 }
 
 /*
