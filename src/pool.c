@@ -34,6 +34,7 @@ static MvrDatabase *me = NULL;
 static BackgroundWorkerHandle **handles = NULL; /* by slot; of workers we started */
 static TimestampTz retry_at = 0;
 static TimestampTz waiting_since = 0;	/* for a worker, or 0 */
+static TimestampTz none_since = 0;	/* when no database had a worker, or 0 */
 static int	failed_starts = 0;	/* since one has been ready */
 static TimestampTz out_of_slots_since = 0;	/* or 0 */
 static bool is_out_of_slots = false;	/* as the log says */
@@ -252,7 +253,7 @@ static void
 note_process(TimestampTz now)
 {
 	log_slots(false, now);
-	out_of_slots_since = retry_at = 0;
+	out_of_slots_since = none_since = retry_at = 0;
 }
 
 static void
@@ -300,6 +301,21 @@ mvr_pool_set_starving(MvrDatabase *db, bool is_starving)
 		mvr_shared_wake_starving();
 }
 
+/*
+ * There is no process for a worker.  If no database has had one for two tries, a scheduler
+ * has to make way: at the first, one may have left its slot and be about to end.
+ */
+static void
+ask_for_worker(TimestampTz now)
+{
+	if (mvr_shared_count_workers() > 0)
+		none_since = 0;
+	else if (none_since == 0 || none_since > now)
+		none_since = now;
+	else if (now - none_since >= STARVING_RETRY / 2)
+		mvr_shared_ask_for_worker(MyDatabaseId);
+}
+
 /* Start as many workers as there are views that could be refreshed now */
 void
 mvr_pool_start(int needed, TimestampTz now)
@@ -330,8 +346,7 @@ mvr_pool_start(int needed, TimestampTz now)
 		{
 			unreserve_slot(slot);
 			note_no_process(has_none, now);
-			if (mvr_shared_count_workers() == 0)
-				mvr_shared_ask_for_worker(MyDatabaseId);
+			ask_for_worker(now);
 			break;
 		}
 		note_process(now);
